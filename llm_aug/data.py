@@ -1,0 +1,334 @@
+"""Every type that crosses a folder, and its parquet form.
+
+One item:         {"item_id": "1", "title": "Toy Story", "description": "", "genres": "Animation|Comedy", "year": "1995"}
+One interaction:  {"user_id": "7", "item_id": "1", "timestamp": 964982703, "rating": 4.0, "weight": 1.0,
+                   "is_synthetic": false}
+One sample:       {"sample_id": "rewrite/describe/1/0", "kind": "description", "subject": "1", "text": "A toy ...",
+                   "interactions": null, "weight": 1.0, "origin": {"generator": "rewrite/describe", ...}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from llm_aug.errors import InputError
+from llm_aug.files import fingerprint, read_json, read_parquet, write_json, write_parquet
+
+Kind = Literal["description", "interactions", "history", "review", "profile", "vector"]
+KINDS: tuple[str, ...] = get_args(Kind)
+ITEM_COLUMNS = ("item_id", "title", "description")
+INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "weight", "is_synthetic")
+
+_PAIR = pa.struct(
+    [("user_id", pa.string()), ("item_id", pa.string()), ("timestamp", pa.int64()), ("rating", pa.float64())]
+)
+SAMPLE_SCHEMA = pa.schema(
+    [
+        ("sample_id", pa.string()),
+        ("kind", pa.string()),
+        ("subject", pa.string()),
+        ("text", pa.string()),
+        ("interactions", pa.list_(_PAIR)),
+        ("weight", pa.float64()),
+        ("origin", pa.string()),
+    ]
+)
+REJECT_SCHEMA = pa.schema(
+    [("subject", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("answer", pa.string())]
+)
+VERDICT_FIELDS = [("reason", pa.string()), ("score", pa.float64()), ("nearest", pa.string())]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """items: ITEM_COLUMNS + attribute columns (strings). interactions: INTERACTION_COLUMNS, ids are strings."""
+
+    items: pd.DataFrame
+    interactions: pd.DataFrame
+
+    @property
+    def attributes(self) -> list[str]:
+        return [column for column in self.items.columns if column not in ITEM_COLUMNS]
+
+
+@dataclass(frozen=True)
+class Split:
+    """What `eval.split` cuts. Everything before `eval` is handed `training` only.
+
+    items: the whole catalogue. train, validation, test: interactions. A cold item has a catalogue row and all of its
+    interactions in validation or all of them in test; a cold user likewise.
+    """
+
+    items: pd.DataFrame
+    train: pd.DataFrame
+    validation: pd.DataFrame
+    test: pd.DataFrame
+    cold_items: tuple[str, ...]
+    cold_users: tuple[str, ...]
+    hash: str
+    strategy: str = "foreign"
+    seed: int = 0
+
+    @property
+    def training(self) -> Dataset:
+        return Dataset(self.items, self.train)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    system: str
+    user: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """max_tokens: new tokens at most. temperature 0 is greedy. top_p: nucleus mass."""
+
+    temperature: float = 0.8
+    top_p: float = 0.95
+    max_tokens: int = 96
+
+
+@dataclass(frozen=True)
+class Completion:
+    """finish: 'stop' (the model ended), 'length' (cut at max_tokens), 'error' (text says why; retried on resume)."""
+
+    text: str
+    finish: Literal["stop", "length", "error"]
+    n_tokens: int
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question. key is unique within a stage and stable over runs; subject is the item or user it is about."""
+
+    key: str
+    subject: str
+    prompt: Prompt
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """A fine-tuning pair: loss is taken on the answer only. weight scales its loss."""
+
+    prompt: Prompt
+    answer: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a sample comes from; an empty string where a field does not apply."""
+
+    generator: str
+    parents: tuple[str, ...] = ()
+    model: str = ""
+    revision: str = ""
+    adapter: str = ""
+    prompt_hash: str = ""
+    sampling: str = ""
+    seed: int = 0
+    split_hash: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    user_id: str
+    item_id: str
+    timestamp: int | None = None
+    rating: float | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    sample_id: str
+    kind: Kind
+    subject: str
+    text: str | None = None
+    interactions: tuple[Pair, ...] | None = None
+    weight: float = 1.0
+    origin: Origin = field(default_factory=lambda: Origin("foreign"))
+
+
+@dataclass(frozen=True)
+class Reject:
+    """An answer that did not become a sample. reason is a slug, answer the raw text."""
+
+    subject: str
+    stage: str
+    reason: str
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a filter says of one sample: reason is a slug ('' when kept), nearest the id of the neighbour that decided."""
+
+    keep: bool
+    reason: str = ""
+    score: float | None = None
+    nearest: str = ""
+
+
+def item_text(row: Mapping[str, Any], attributes: Sequence[str]) -> str:
+    """Title, attribute values and description of one item as one line of text, for encoders."""
+    values = [str(row[name]).replace("|", ", ") for name in attributes if row[name] is not None and str(row[name])]
+    parts = [str(row["title"]), *values, str(row["description"])]
+    return ". ".join(part.strip() for part in parts if part.strip())
+
+
+def item_texts(dataset: Dataset) -> list[str]:
+    return [item_text(row, dataset.attributes) for row in dataset.items.to_dict("records")]
+
+
+def tidy_items(frame: pd.DataFrame) -> pd.DataFrame:
+    """Known columns first, every value a string, missing values empty. Raises InputError on a missing column."""
+    if "item_id" not in frame:
+        raise InputError(f"items have no column 'item_id' (columns: {', '.join(map(str, frame.columns))})")
+    frame = frame.copy()
+    for column in ("title", "description"):
+        if column not in frame:
+            frame[column] = ""
+    rest = [column for column in frame.columns if column not in ITEM_COLUMNS]
+    return pd.DataFrame({str(column): _strings(frame[column]) for column in (*ITEM_COLUMNS, *rest)})
+
+
+def tidy_interactions(frame: pd.DataFrame) -> pd.DataFrame:
+    """INTERACTION_COLUMNS in order; timestamp (Int64) and rating (Float64 as float) may be missing."""
+    for column in ("user_id", "item_id"):
+        if column not in frame:
+            raise InputError(f"interactions have no column {column!r} (columns: {', '.join(map(str, frame.columns))})")
+    n = len(frame)
+    missing_time = pd.array([pd.NA] * n, dtype="Int64")
+    return pd.DataFrame(
+        {
+            "user_id": _strings(frame["user_id"]),
+            "item_id": _strings(frame["item_id"]),
+            "timestamp": pd.array(frame["timestamp"], dtype="Int64") if "timestamp" in frame else missing_time,
+            "rating": np.asarray(frame["rating"], dtype=float) if "rating" in frame else np.full(n, np.nan),
+            "weight": np.asarray(frame["weight"], dtype=float) if "weight" in frame else np.ones(n),
+            "is_synthetic": np.asarray(frame["is_synthetic"], dtype=bool)
+            if "is_synthetic" in frame
+            else np.zeros(n, bool),
+        }
+    )
+
+
+def _strings(column: pd.Series) -> np.ndarray:
+    """Python strings: whole floats lose their '.0' (an id read beside a missing value), missing becomes ''."""
+    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+        column = column.astype("Int64")
+    return np.array(["" if pd.isna(value) else str(value) for value in column], dtype=object)
+
+
+def write_dataset(folder: Path, dataset: Dataset) -> None:
+    write_parquet(folder / "items.parquet", pa.Table.from_pandas(dataset.items, preserve_index=False))
+    write_parquet(folder / "interactions.parquet", pa.Table.from_pandas(dataset.interactions, preserve_index=False))
+
+
+def read_dataset(folder: Path) -> Dataset:
+    items = tidy_items(read_parquet(folder / "items.parquet").to_pandas())
+    return Dataset(items, tidy_interactions(read_parquet(folder / "interactions.parquet").to_pandas()))
+
+
+def split_hash(items: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> str:
+    """Of the catalogue's ids and of every part's (user, item, time) rows in sorted order."""
+    rows = [sorted(items["item_id"])]
+    for part in parts:
+        columns = [part[name].astype(str) for name in ("user_id", "item_id", "timestamp")]
+        rows.append(sorted("\t".join(row) for row in zip(*columns, strict=True)))
+    return fingerprint(rows)
+
+
+def write_split(folder: Path, split: Split) -> None:
+    for name in ("items", "train", "validation", "test"):
+        write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(getattr(split, name), preserve_index=False))
+    description = {
+        "strategy": split.strategy,
+        "seed": split.seed,
+        "hash": split.hash,
+        "cold_items": list(split.cold_items),
+        "cold_users": list(split.cold_users),
+        "rows": {name: len(getattr(split, name)) for name in ("items", "train", "validation", "test")},
+    }
+    write_json(folder / "split.json", description)
+
+
+def read_split(folder: Path) -> Split:
+    """Reads a split and checks it: a cold item or user with a training row is refused, as is a wrong hash.
+
+    A split laid out by someone else may leave out `hash`, `cold_items` and `cold_users`: they are worked out.
+    """
+    items = tidy_items(read_parquet(folder / "items.parquet").to_pandas())
+    names = ("train", "validation", "test")
+    train, validation, test = (tidy_interactions(read_parquet(folder / f"{n}.parquet").to_pandas()) for n in names)
+    found = read_json(folder / "split.json") if (folder / "split.json").exists() else {}
+    held = pd.concat([validation, test])
+    cold_items = sorted(set(held["item_id"]) - set(train["item_id"]))
+    cold_users = sorted(set(held["user_id"]) - set(train["user_id"]))
+    actual = split_hash(items, (train, validation, test))
+    if found.get("hash", actual) != actual:
+        raise InputError(f"{folder}: split.json says hash {found['hash']}, the files give {actual}; split again")
+    for name, warm in (("item", set(train["item_id"])), ("user", set(train["user_id"]))):
+        leaked = warm.intersection(found.get(f"cold_{name}s", ()))
+        if leaked:
+            raise InputError(f"{folder}: {len(leaked)} cold {name}s have training rows, for example {min(leaked)!r}")
+    unknown = (set(held["item_id"]) | set(train["item_id"])) - set(items["item_id"])
+    if unknown:
+        raise InputError(f"{folder}: {len(unknown)} items have interactions but no row in items, e.g. {min(unknown)!r}")
+    return Split(
+        items=items,
+        train=train,
+        validation=validation,
+        test=test,
+        cold_items=tuple(found.get("cold_items", cold_items)),
+        cold_users=tuple(found.get("cold_users", cold_users)),
+        hash=actual,
+        strategy=found.get("strategy", "foreign"),
+        seed=int(found.get("seed", 0)),
+    )
+
+
+def samples_table(samples: Iterable[Sample]) -> pa.Table:
+    rows = [
+        {
+            **{name: getattr(sample, name) for name in ("sample_id", "kind", "subject", "text", "weight")},
+            "interactions": None if sample.interactions is None else [asdict(pair) for pair in sample.interactions],
+            "origin": json.dumps(asdict(sample.origin), sort_keys=True),
+        }
+        for sample in samples
+    ]
+    return pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
+
+
+def samples_from(table: pa.Table) -> list[Sample]:
+    """Samples of a table in our schema; foreign tables go through `sources.samples` first."""
+    samples = []
+    for row in table.to_pylist():
+        origin = json.loads(row["origin"])
+        pairs = row["interactions"]
+        samples.append(
+            Sample(
+                sample_id=row["sample_id"],
+                kind=row["kind"],
+                subject=row["subject"],
+                text=row["text"],
+                interactions=None if pairs is None else tuple(Pair(**pair) for pair in pairs),
+                weight=row["weight"],
+                origin=replace(Origin(**origin), parents=tuple(origin.get("parents", ()))),
+            )
+        )
+    return samples
+
+
+def rejects_table(rejects: Iterable[Reject]) -> pa.Table:
+    return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECT_SCHEMA)
