@@ -1,6 +1,6 @@
 """Every type that crosses a folder, and its parquet form.
 
-One item:         {"item_id": "1", "title": "Toy Story", "description": "", "genres": "Animation|Comedy", "year": "1995"}
+One item:         {"item_id": "1", "title": "Toy Story", "description": "", "genres": "Comedy", "year": "1995"}
 One interaction:  {"user_id": "7", "item_id": "1", "timestamp": 964982703, "rating": 4.0, "weight": 1.0,
                    "is_synthetic": false}
 One sample:       {"sample_id": "rewrite/describe/1/0", "kind": "description", "subject": "1", "text": "A toy ...",
@@ -171,7 +171,7 @@ class Reject:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a filter says of one sample: reason is a slug ('' when kept), nearest the id of the neighbour that decided."""
+    """What a filter says of one sample: reason is a slug ('' when kept), nearest the neighbour that decided."""
 
     keep: bool
     reason: str = ""
@@ -209,6 +209,7 @@ def tidy_interactions(frame: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"interactions have no column {column!r} (columns: {', '.join(map(str, frame.columns))})")
     n = len(frame)
     missing_time = pd.array([pd.NA] * n, dtype="Int64")
+    synthetic = np.asarray(frame["is_synthetic"], dtype=bool) if "is_synthetic" in frame else np.zeros(n, bool)
     return pd.DataFrame(
         {
             "user_id": _strings(frame["user_id"]),
@@ -216,9 +217,7 @@ def tidy_interactions(frame: pd.DataFrame) -> pd.DataFrame:
             "timestamp": pd.array(frame["timestamp"], dtype="Int64") if "timestamp" in frame else missing_time,
             "rating": np.asarray(frame["rating"], dtype=float) if "rating" in frame else np.full(n, np.nan),
             "weight": np.asarray(frame["weight"], dtype=float) if "weight" in frame else np.ones(n),
-            "is_synthetic": np.asarray(frame["is_synthetic"], dtype=bool)
-            if "is_synthetic" in frame
-            else np.zeros(n, bool),
+            "is_synthetic": synthetic,
         }
     )
 

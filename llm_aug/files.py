@@ -28,7 +28,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         if error.errno in RESUMABLE:
             raise Resumable(f"cannot write {path}: {error.strerror}; free or unlock it and run again") from error
