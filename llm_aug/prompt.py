@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from llm_aug.errors import InputError, did_you_mean
 
 _PARTS = re.compile(r"\A\[system\]\n(?P<system>.*?)^\[user\]\n(?P<user>.*)\Z", re.DOTALL | re.MULTILINE)
 _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+_compile = lru_cache(maxsize=64)(_ENVIRONMENT.from_string)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Template:
     def render(self, **values: Any) -> Prompt:
         """Raises InputError where a variable is missing or the template reaches for what the sandbox forbids."""
         try:
-            system, user = (_ENVIRONMENT.from_string(part).render(values).strip() for part in (self.system, self.user))
+            system, user = (_compile(part).render(values).strip() for part in (self.system, self.user))
         except TemplateError as error:
             raise InputError(f"prompt {self.name}: {error}") from error
         return Prompt(system, user)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_aug.data import Completion, Prompt, Sampling
+from llm_aug.errors import InputError, did_you_mean
+
+BACKENDS = {
+    "builtin": "llm_aug.backends.hf:load_builtin",
+    "hf": "llm_aug.backends.hf:load",
+    "scripted": "llm_aug.backends.scripted:load",
+}
 
 
 class LLM(Protocol):
@@ -22,4 +32,44 @@ class LLM(Protocol):
         """One completion per prompt, in order. A row's text depends on its prompt, sampling and seed alone."""
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> NDArray[np.float64]:
-        """log p(continuation | prompt), summed over the continuation's tokens: [len(prompts), len(continuations)]."""
+        """log p(continuation | prompt), summed over the continuation's tokens: [len(prompts), len(continuations)].
+
+        A row that cannot be scored (too long for the model, not encodable) is all NaN: the caller rejects it.
+        """
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How to load a model; what an engine cannot honour it refuses with InputError.
+
+    adapter: a folder that `finetune` wrote. device: auto, cpu, cuda, cuda:1, ... dtype: auto, float32, bfloat16 or
+    float16; none of it but the adapter is part of a recipe. batch_tokens: most tokens in a batch, None by device.
+    """
+
+    adapter: Path | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    batch_tokens: int | None = None
+
+
+def load_llm(
+    name: str,
+    adapter: Path | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    trust_remote_code: bool = False,
+    batch_tokens: int | None = None,
+) -> LLM:
+    """Loads `builtin:mini`, a local folder, a hub id or `scheme:rest` with a scheme of BACKENDS.
+
+    Raises InputError on an unknown scheme and Unavailable where the model or the adapter is not there.
+    """
+    scheme, colon, rest = name.partition(":")
+    if not colon or Path(name).exists():
+        scheme, rest = "hf", name
+    if scheme not in BACKENDS:
+        raise InputError(f"no engine is called {scheme!r} (model {name!r}); {did_you_mean(scheme, BACKENDS)}")
+    module, _, function = BACKENDS[scheme].partition(":")
+    load: Callable[[str, LoadOptions], LLM] = getattr(import_module(module), function)
+    return load(rest, LoadOptions(adapter, device, dtype, trust_remote_code, batch_tokens))

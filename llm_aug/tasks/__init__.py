@@ -1,0 +1,59 @@
+"""What we ask an LLM: one file per task behind one protocol, and the one table that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any, Protocol
+
+from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Reject, Request
+from llm_aug.errors import InputError, did_you_mean
+
+TASKS = {
+    "rewrite": "llm_aug.tasks.rewrite:Rewrite",
+}
+
+
+class Rejected(Exception):
+    """Raised by `parse`: the answer does not become a sample. reason is a slug, as in 'truncated'."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Task(Protocol):
+    """name: task/style. kind: of its samples. stage: what its rejects are filed under. prompt_hash: of the template."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def stage(self) -> str: ...
+    @property
+    def prompt_hash(self) -> str: ...
+
+    def requests(self, dataset: Dataset) -> Iterable[Request | Reject]:
+        """What to ask, in an order in which a longer run begins with the shorter one; a Reject cannot be asked."""
+
+    def parse(self, request: Request, completion: Completion) -> str | tuple[Pair, ...]:
+        """The sample's text or interactions. finish is 'stop' or 'length'. Raises Rejected."""
+
+    def examples(self, dataset: Dataset) -> Iterator[Example]:
+        """Fine-tuning pairs of the same shape as the requests, from training data alone."""
+
+
+def load_task(name: str, **options: Any) -> Task:
+    """Raises InputError for an unknown name or an option that the task does not have."""
+    if name not in TASKS:
+        raise InputError(f"no task {name!r}; {did_you_mean(name, TASKS)}")
+    module, _, attribute = TASKS[name].partition(":")
+    make = getattr(import_module(module), attribute)
+    unknown = sorted(set(options) - set(make.__dataclass_fields__))
+    if unknown:
+        raise InputError(
+            f"task {name!r} has no option {unknown[0]!r}; {did_you_mean(unknown[0], make.__dataclass_fields__)}"
+        )
+    task: Task = make(**options)
+    return task

@@ -1,0 +1,69 @@
+"""Arms of an experiment: named sets of samples, read from files, so that any outside method can be one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llm_aug import seeds
+from llm_aug.data import Dataset, Pair, Sample, Split
+from llm_aug.errors import InputError
+from llm_aug.merge import merge
+from llm_aug.sources.samples import read_samples
+
+REAL, AGAIN = "real", "a/a"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """seed_shift: added to the student's seed, so that an A/A arm also shows what another initialisation does."""
+
+    name: str
+    samples: Sequence[Sample] = ()
+    seed_shift: int = 0
+
+    @property
+    def pairs(self) -> int:
+        return sum(len(sample.interactions or ()) for sample in self.samples)
+
+    @property
+    def texts(self) -> int:
+        return sum(sample.kind == "description" for sample in self.samples)
+
+    def merged(self, split: Split, weight: float = 1.0) -> Dataset:
+        return merge(split.training, self.samples, weight)
+
+
+def again(split: Split, pairs: int) -> Arm:
+    """The A/A arm: real training rows once more, as many as asked for or as there are. Any 'gain' is our fault."""
+    draw = seeds.generator(split.seed, "again").permutation(len(split.train))[:pairs]
+    rows = split.train.iloc[sorted(draw)]
+    samples = [
+        Sample(f"again/{n}", "interactions", row.item_id, interactions=(Pair(row.user_id, row.item_id),))
+        for n, row in enumerate(rows.itertuples(index=False))
+    ]
+    return Arm(AGAIN, samples, seed_shift=1000)
+
+
+def read_arm(name: str, path: Path, split: Split) -> Arm:
+    """Samples of a kept.parquet, or of a foreign parquet of pairs or texts.
+
+    Raises InputError where a sample was made from another split (it may have seen this one's test rows), names an item
+    that the catalogue does not have, or is planted from a held-out row.
+    """
+    if name in (REAL, AGAIN):
+        raise InputError(f"arm {name!r} is made here; give {path} another name")
+    file = path / "kept.parquet" if path.is_dir() else path
+    samples = read_samples(file)
+    strangers = sorted({s.origin.split_hash for s in samples if s.origin.split_hash not in ("", split.hash)})
+    if strangers:
+        raise InputError(
+            f"arm {name!r}: {file} was made from split {strangers[0]}, this one is {split.hash}; its samples may have "
+            "seen this split's test rows. Generate from this split"
+        )
+    known = set(split.items["item_id"])
+    unknown = sorted({pair.item_id for sample in samples for pair in sample.interactions or ()} - known)
+    if unknown:
+        raise InputError(f"arm {name!r}: {file} has {len(unknown)} items that the split does not have: {unknown[0]!r}")
+    return Arm(name, samples)

@@ -1,0 +1,168 @@
+"""Cuts a dataset into train, validation and test so that cold items, or cold users, have no training row at all.
+
+Strategies: item-random (cold items at random), item-temporal (the newest items are cold, the latest pairs held out),
+user-random (cold users at random). Of the pairs that are left, the warm ones, a small part is held out too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from llm_aug.data import Dataset, Split, split_hash
+from llm_aug.errors import InputError, did_you_mean
+from llm_aug.seeds import generator
+
+STRATEGIES = ("item-random", "item-temporal", "user-random")
+TRAIN, VALIDATION, TEST = 0, 1, 2
+MIN_SUBJECTS = 5  # items (or users) with interactions: fewer cannot be shared out over three parts
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """cold_fraction, validation_cold_fraction: shares of the items (users) that have interactions; the cold ones of
+    validation are not those of test, so tuning never sees a test item. warm_fraction, validation_warm_fraction:
+    shares of the pairs of the others.
+    """
+
+    strategy: str = "item-random"
+    cold_fraction: float = 0.2
+    validation_cold_fraction: float = 0.05
+    warm_fraction: float = 0.1
+    validation_warm_fraction: float = 0.025
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.strategy not in STRATEGIES:
+            raise InputError(f"there is no split strategy {self.strategy!r}; {did_you_mean(self.strategy, STRATEGIES)}")
+        for field in fields(self):
+            if field.name.endswith("fraction") and not 0 <= getattr(self, field.name) < 1:
+                raise InputError(f"{field.name} is {getattr(self, field.name)}; a share is at least 0 and less than 1")
+        for kind in ("cold", "warm"):
+            both = getattr(self, f"{kind}_fraction") + getattr(self, f"validation_{kind}_fraction")
+            if both >= 1:
+                raise InputError(f"{kind}_fraction and validation_{kind}_fraction sum to {both:g}; leave some to train")
+        if self.cold_fraction + self.warm_fraction == 0:
+            raise InputError("cold_fraction and warm_fraction are both 0: nothing is left to test on")
+
+
+def cut(dataset: Dataset, options: SplitOptions | None = None) -> Split:
+    """A partition of the interactions; the same for every order of the input's rows.
+
+    A subject that is not cold keeps at least one training row, and so does its counterpart if it has a warm pair:
+    the last one is never held out. Users whose every row is of cold items are cold users of an item split (and items
+    of a user split likewise): their rows stay in the part in which the items put them.
+    Raises InputError where the data cannot be split as asked.
+    """
+    options = options or SplitOptions()
+    subject = "user_id" if options.strategy == "user-random" else "item_id"
+    items = dataset.items.sort_values("item_id", ignore_index=True)
+    log = dataset.interactions.sort_values(["user_id", "item_id"], ignore_index=True)
+    _check(items, log, subject, options)
+    random = generator(options.seed, "split", options.strategy)
+    part = _cold_parts(log, subject, options, random)
+    _hold_out_warm(part, log, options, random)
+    train, validation, test = (log[part == which].reset_index(drop=True) for which in (TRAIN, VALIDATION, TEST))
+    assert len(train) + len(validation) + len(test) == len(dataset.interactions), "a split is a partition"
+    if test.empty:
+        raise InputError("no pair could be held out for test: every item or user has a single one; ask for cold ones")
+    known = pd.concat([validation, test])
+    return Split(
+        items=items,
+        train=train,
+        validation=validation,
+        test=test,
+        cold_items=_without_training(known, train, "item_id"),
+        cold_users=_without_training(known, train, "user_id"),
+        hash=split_hash(items, (train, validation, test)),
+        strategy=options.strategy,
+        seed=options.seed,
+    )
+
+
+def _check(items: pd.DataFrame, log: pd.DataFrame, subject: str, options: SplitOptions) -> None:
+    counts = {name: log[name].nunique() for name in ("item_id", "user_id")}
+    for name, found in counts.items():
+        least = MIN_SUBJECTS if name == subject else 2
+        if found < least:
+            noun = name.removesuffix("_id")
+            raise InputError(f"{found} {noun}(s) with interactions; a {options.strategy} split needs {least} or more")
+    repeated = int(log.duplicated(["user_id", "item_id"]).sum())
+    if repeated:
+        raise InputError(
+            f"{repeated} pairs occur twice and could be on both sides of the split; prepare the data first"
+        )
+    if items["item_id"].duplicated().any():
+        raise InputError("the catalogue names an item twice; prepare the data first")
+    unknown = set(log["item_id"]) - set(items["item_id"])
+    if unknown:
+        raise InputError(f"{len(unknown)} items have interactions but no row in items, e.g. {min(unknown)!r}")
+    if log["is_synthetic"].any():
+        raise InputError("the interactions hold synthetic rows; a split is cut from real ones only")
+    if options.strategy == "item-temporal" and log["timestamp"].isna().any():
+        missing = int(log["timestamp"].isna().sum())
+        raise InputError(f"{missing} of {len(log)} interactions have no timestamp, which item-temporal goes by")
+
+
+def _cold_parts(
+    log: pd.DataFrame, subject: str, options: SplitOptions, random: np.random.Generator
+) -> NDArray[np.int8]:
+    """[rows]: the part of each row, all rows of a cold subject in the same one, everything else in TRAIN."""
+    if options.strategy == "item-temporal":
+        first = log.groupby(subject)["timestamp"].min().reset_index()
+        subjects = first.sort_values(["timestamp", subject], ascending=False)[subject].to_numpy(dtype=object)
+    else:
+        subjects = random.permutation(np.array(sorted(set(log[subject])), dtype=object))
+    n_test, n_validation = (_share(subjects, f) for f in (options.cold_fraction, options.validation_cold_fraction))
+    if n_test + n_validation >= len(subjects):
+        raise InputError(f"{len(subjects)} {subject}s are too few to leave warm ones beside the cold; lower the shares")
+    part = np.full(len(log), TRAIN, dtype=np.int8)
+    part[log[subject].isin(subjects[:n_test]).to_numpy()] = TEST
+    part[log[subject].isin(subjects[n_test : n_test + n_validation]).to_numpy()] = VALIDATION
+    return part
+
+
+def _share(subjects: NDArray[Any], fraction: float) -> int:
+    return 0 if fraction == 0 else max(1, round(fraction * len(subjects)))
+
+
+def _hold_out_warm(
+    part: NDArray[np.int8], log: pd.DataFrame, options: SplitOptions, random: np.random.Generator
+) -> None:
+    """Moves rows from TRAIN to TEST and VALIDATION: the latest of all, test after validation, or random ones."""
+    warm = np.flatnonzero(part == TRAIN)
+    by_time = options.strategy == "item-temporal"
+    order = _latest_first(log, warm) if by_time else random.permutation(warm)
+    n_test, n_validation = (round(f * len(warm)) for f in (options.warm_fraction, options.validation_warm_fraction))
+    held = _removable(log, order, n_test + n_validation)
+    border = round(len(held) * n_test / max(n_test + n_validation, 1))
+    part[held[:border]], part[held[border:]] = TEST, VALIDATION
+
+
+def _latest_first(log: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    times = log["timestamp"].to_numpy(dtype=np.int64)[rows]
+    return rows[np.argsort(-times, kind="stable")]
+
+
+def _removable(log: pd.DataFrame, order: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:
+    """The first `wanted` rows in this order that are not the last training row of their item or of their user."""
+    users, items = (pd.factorize(log[name])[0] for name in ("user_id", "item_id"))
+    left_of_user, left_of_item = np.bincount(users[order]), np.bincount(items[order])
+    held: list[int] = []
+    for row in order:
+        if len(held) == wanted:
+            break
+        user, item = users[row], items[row]
+        if left_of_user[user] > 1 and left_of_item[item] > 1:
+            left_of_user[user] -= 1
+            left_of_item[item] -= 1
+            held.append(row)
+    return np.array(held, dtype=np.int64)
+
+
+def _without_training(held: pd.DataFrame, train: pd.DataFrame, column: str) -> tuple[str, ...]:
+    return tuple(sorted(set(held[column]) - set(train[column])))

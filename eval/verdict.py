@@ -1,0 +1,183 @@
+"""From per-user metrics to a verdict: means with intervals, paired differences to real data, and sentences.
+
+metrics.json      rows {student, arm, group, metric, k, mean, low, high, users, seed_count}
+comparisons.json  rows {student, arm, against, group, gain, low, high, relative, users}: NDCG@20 of arm less against
+verdict.txt       the sentences
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eval.arms import AGAIN, REAL
+from eval.ranking import GROUPS
+from eval.stats import Interval, bootstrap
+from llm_aug.files import read_parquet, write_json, write_text
+
+HEADLINE, K = "ndcg", 20
+FUSION = "fusion"
+WARM_LOSS = 0.02  # a relative fall of warm NDCG that the verdict mentions
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """gain: mean paired difference of NDCG@20 with its interval; relative: gain over the mean of `against`."""
+
+    student: str
+    arm: str
+    against_student: str
+    against: str
+    group: str
+    gain: float
+    low: float
+    high: float
+    relative: float
+    users: int
+
+    @property
+    def word(self) -> str:
+        return "gain" if self.low > 0 else "harm" if self.high < 0 else "no gain"
+
+
+def read_scores(folders: Sequence[Path]) -> pd.DataFrame:
+    """The per-user rows of one or several evaluated splits."""
+    return pd.concat([read_parquet(folder / "per_user.parquet").to_pandas() for folder in folders], ignore_index=True)
+
+
+def _grid(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    return rows.pivot_table(index="seed", columns="user_id", values=column, aggfunc="mean")
+
+
+def summarise(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Means with bootstrap intervals, a row per student, arm, group, metric and cut-off."""
+    columns = [name for name in scores.columns if "@" in name]
+    rows: list[dict[str, Any]] = []
+    for (student, arm, group), part in scores.groupby(["student", "arm", "group"], sort=False):
+        for column in columns:
+            metric, k = column.split("@")
+            values = _grid(part, column)
+            key = {"student": student, "arm": arm, "group": group, "metric": metric, "k": int(k)}
+            interval = bootstrap(values.to_numpy(), resamples=1000)
+            rows.append({**key, **asdict(interval), "users": values.shape[1], "seed_count": values.shape[0]})
+    return rows
+
+
+def compare(scores: pd.DataFrame, ours: tuple[str, str], theirs: tuple[str, str], group: str) -> Comparison:
+    """Paired by seed and user: NDCG@20 of (student, arm) `ours` less that of `theirs`."""
+    column = f"{HEADLINE}@{K}"
+
+    def values(student: str, arm: str) -> pd.DataFrame:
+        chosen = (scores["student"] == student) & (scores["arm"] == arm) & (scores["group"] == group)
+        return _grid(scores[chosen], column)
+
+    left, right = values(*ours).align(values(*theirs), join="inner")
+    difference: NDArray[np.float64] = (left - right).to_numpy(dtype=float)
+    interval: Interval = bootstrap(difference)
+    base = float(np.nanmean(right.to_numpy(dtype=float))) if right.size else float("nan")
+    relative = interval.mean / base if base > 0 else float("nan")
+    return Comparison(*ours, *theirs, group, interval.mean, interval.low, interval.high, relative, left.shape[1])
+
+
+def compare_all(scores: pd.DataFrame) -> list[Comparison]:
+    """Each arm with the same student on real data, in every group; the LLM arms also with every other arm, overall."""
+    found = []
+    for student, rows in scores.groupby("student", sort=False):
+        arms = [arm for arm in rows["arm"].unique() if arm != REAL]
+        found += [compare(scores, (student, arm), (student, REAL), group) for arm in arms for group in GROUPS]
+        controls = [arm for arm in arms if arm != AGAIN and not arm.startswith("llm")]
+        judged = [arm for arm in arms if arm.startswith("llm")]
+        found += [compare(scores, (student, a), (student, b), "overall") for a in judged for b in controls]
+    return [one for one in found if one.users]
+
+
+def best(metrics: Sequence[dict[str, Any]], real: bool, fusion: bool) -> tuple[str, str] | None:
+    """The (student, arm) of the highest overall NDCG@20, among real-only or merged, with or without fusion."""
+    rows = [
+        row
+        for row in metrics
+        if (row["group"], row["metric"], row["k"]) == ("overall", HEADLINE, K)
+        and (row["arm"] == REAL) is real
+        and row["arm"] != AGAIN
+        and (row["student"] == FUSION) is fusion
+    ]
+    top = max(rows, key=lambda row: row["mean"], default=None)
+    return (top["student"], top["arm"]) if top else None
+
+
+def _points(one: Comparison) -> str:
+    return f"{one.relative:+.1%} ({one.gain:+.4f}, 95 % interval {one.low:+.4f} to {one.high:+.4f})"
+
+
+def sentences(scores: pd.DataFrame, metrics: Sequence[dict[str, Any]], comparisons: Sequence[Comparison]) -> list[str]:
+    """The verdict in plain words, good and bad news alike."""
+    lines = _headline(scores, metrics)
+    for one in comparisons:
+        if one.group != "overall" or one.student != one.against_student:
+            continue
+        if one.against == REAL and one.arm == AGAIN:
+            fine = (
+                "as it must" if one.low <= 0 <= one.high else "WHICH IS A FAULT of the experiment: trust nothing here"
+            )
+            lines.append(f"A/A, {one.student}: {one.word}, {fine}. {_points(one)}.")
+        elif one.against == REAL:
+            lines.append(f"{one.student} on {one.arm} data: {one.word} overall over real data alone. {_points(one)}.")
+        elif one.against == "funnel":
+            lines.append(f"The LLM over the funnel without it, {one.student}: {one.word}. {_points(one)}.")
+    for one in comparisons:
+        fell = one.group == "warm" and one.against == REAL and one.relative < -WARM_LOSS
+        if fell and one.arm != AGAIN:
+            lines.append(f"Warm items lose: {one.student} on {one.arm} data {_points(one)}.")
+    return lines
+
+
+def _headline(scores: pd.DataFrame, metrics: Sequence[dict[str, Any]]) -> list[str]:
+    lines = []
+    single, merged, bar = best(metrics, True, False), best(metrics, False, False), best(metrics, True, True)
+    if single and merged:
+        one = compare(scores, merged, single, "overall")
+        lines.append(
+            f"Best single model on merged data, {merged[0]} ({merged[1]}), against the best on real data alone, "
+            f"{single[0]}: {one.word}. {_points(one)}."
+        )
+    if bar and merged:
+        one = compare(scores, merged, bar, "overall")
+        word = {"gain": "beats", "harm": "loses to", "no gain": "does not beat"}[one.word]
+        lines.append(f"It {word} tuned late fusion of real-only models. {_points(one)}.")
+        fused = best(metrics, False, True)
+        if fused:
+            one = compare(scores, fused, bar, "overall")
+            lines.append(f"Fused likewise, merged data ({fused[1]}) against that fusion: {one.word}. {_points(one)}.")
+    return lines
+
+
+def table(metrics: Sequence[dict[str, Any]]) -> str:
+    """Markdown: a row per student and arm, NDCG@20 of the three groups with the overall interval."""
+    cells: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in metrics:
+        if (row["metric"], row["k"]) == (HEADLINE, K):
+            cells.setdefault((row["student"], row["arm"]), {})[row["group"]] = row
+    lines = ["| student | arm | cold | warm | overall | 95 % interval |", "|---|---|---|---|---|---|"]
+    for (student, arm), groups in cells.items():
+        means = [f"{groups[group]['mean']:.3f}" if group in groups else "-" for group in GROUPS]
+        overall = groups.get("overall")
+        interval = f"{overall['low']:.3f} to {overall['high']:.3f}" if overall else "-"
+        lines.append(f"| {student} | {arm} | {' | '.join(means)} | {interval} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_verdict(output: Path, folders: Sequence[Path]) -> str:
+    """Reads the per-user rows of folders, writes metrics.json, comparisons.json and verdict.txt, returns the words."""
+    scores = read_scores(folders)
+    metrics, comparisons = summarise(scores), compare_all(scores)
+    words = "\n".join(sentences(scores, metrics, comparisons)) + "\n"
+    write_json(output / "metrics.json", metrics)
+    write_json(output / "comparisons.json", [{**asdict(one), "word": one.word} for one in comparisons])
+    write_text(output / "verdict.txt", words)
+    return words

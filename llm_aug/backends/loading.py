@@ -1,0 +1,219 @@
+"""From a model's name to weights on a device: safetensors only, no remote code unless asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
+
+from llm_aug.backends import LoadOptions
+from llm_aug.backends.batching import Budget
+from llm_aug.backends.rendering import Rendering
+from llm_aug.backends.states import CausalState, Seq2SeqState, pad_left, prefixes_can_be_shared
+from llm_aug.errors import InputError, Unavailable, did_you_mean
+from llm_aug.files import fingerprint, read_json, sha256_file
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+FINETUNE_RECORD = "finetune.json"
+_RELATIVE_POSITIONS = {"t5", "mt5", "umt5"}  # their n_positions is a habit of training, not a limit
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_BATCH_TOKENS = {"cpu": 8192, "cuda": 65536}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded model with everything that decoding and scoring need. limit: most positions, None where unlimited."""
+
+    model: Any
+    rendering: Rendering
+    budget: Budget
+    revision: str
+    limit: int | None
+    shares_prefixes: bool
+    decoder_start: tuple[int, ...]
+
+    @property
+    def seq2seq(self) -> bool:
+        return self.rendering.seq2seq
+
+    def read(self, rows: Sequence[Sequence[int]]) -> tuple[CausalState | Seq2SeqState, torch.Tensor]:
+        """The state after these prompts and the logits of the next token, float32 [rows, vocabulary]."""
+        tokens, mask = pad_left(rows, self.rendering.pad, self.model.device)
+        if self.seq2seq:
+            return Seq2SeqState.read(self.model, tokens, mask, self.decoder_start)
+        state = CausalState.empty(self.model, len(rows))
+        return state, state.read(tokens, mask)
+
+    def refusal(self, prompt: Sequence[int], new: int) -> str:
+        """Why a prompt with `new` tokens to come cannot be run; '' where it can."""
+        if not prompt:
+            return "the prompt is empty or no valid Unicode"
+        needed = max(len(prompt), new) if self.seq2seq else len(prompt) + new
+        if self.limit is not None and needed > self.limit:
+            return f"the prompt has {len(prompt)} tokens, with {new} to come; the model has room for {self.limit}"
+        return ""
+
+
+def load_engine(name: str, options: LoadOptions) -> Engine:
+    """name: a folder or a hub id. Raises Unavailable where model or adapter is missing, InputError on a bad option."""
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+    device = resolve_device(options.device)
+    config, tokenizer = load_config_and_tokenizer(name, options.trust_remote_code)
+    dtype = resolve_dtype(options.dtype, device, getattr(config, "dtype", None))
+    model = load_weights(name, config, dtype=dtype, trust_remote_code=options.trust_remote_code)
+    revision = weights_revision(name, config)
+    if options.adapter is not None:
+        model = _with_adapter(model, options.adapter, revision)
+    return make_engine(model.to(device).eval(), tokenizer, revision, options.batch_tokens)
+
+
+def make_engine(model: Any, tokenizer: Any, revision: str, batch_tokens: int | None = None) -> Engine:
+    generation = model.generation_config
+    seq2seq = bool(model.config.is_encoder_decoder)
+    config = model.config if seq2seq else model.config.get_text_config()
+    limited = config.model_type not in _RELATIVE_POSITIONS
+    default = _BATCH_TOKENS.get(model.device.type, _BATCH_TOKENS["cpu"])
+    return Engine(
+        model=model,
+        rendering=Rendering(tokenizer, _ids(generation.eos_token_id), seq2seq),
+        budget=Budget(default if batch_tokens is None else batch_tokens),
+        revision=revision,
+        limit=getattr(config, "max_position_embeddings", None) if limited else None,
+        shares_prefixes=prefixes_can_be_shared(model),
+        decoder_start=decoder_start(model) if seq2seq else (),
+    )
+
+
+def decoder_start(model: Any) -> tuple[int, ...]:
+    """What an encoder-decoder model's answer begins with, before its first own token."""
+    generation = model.generation_config
+    start = generation.decoder_start_token_id
+    if start is None:
+        start = getattr(model.config, "decoder_start_token_id", None)
+    if start is None:
+        raise InputError(f"{model.config.name_or_path} names no decoder_start_token_id in its configuration")
+    return (start,) if generation.forced_bos_token_id is None else (start, generation.forced_bos_token_id)
+
+
+def weights_source(name: str) -> str:
+    """The folder or hub id behind `builtin:mini`, `hf:...` or a bare name. Raises InputError on other engines."""
+    scheme, colon, rest = name.partition(":")
+    if not colon or Path(name).exists():
+        return name
+    if scheme == "builtin":
+        from llm_aug.builtin import model_path
+
+        return str(model_path(rest))
+    if scheme != "hf":
+        raise InputError(f"{name} has no weights to train; choose builtin:mini, a folder or a hub id")
+    return rest
+
+
+def load_config_and_tokenizer(name: str, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    if not Path(name).is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise Unavailable(f"there is no model folder {name}; give a folder with config.json or a hub id")
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+        return config, AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise _unavailable(name, error) from error
+
+
+def load_weights(name: str, config: Any, trust_remote_code: bool = False, **options: Any) -> Any:
+    """The model on the CPU, or where a quantisation among the options puts it."""
+    folder = Path(name)
+    if folder.is_dir() and not list(folder.glob("*.safetensors")):
+        if any(list(folder.glob(pattern)) for pattern in _PICKLED):
+            raise Unavailable(f"{name} holds pickled weights only, which can run code; convert them to safetensors")
+        raise Unavailable(f"{name} holds no *.safetensors weights")
+    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    try:
+        model, info = auto.from_pretrained(
+            name,
+            config=config,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            **options,
+        )
+    except (OSError, ValueError) as error:
+        raise _unavailable(name, error) from error
+    if info["missing_keys"]:
+        lacking = sorted(info["missing_keys"])[0]
+        raise InputError(f"{name} is no language model: its weights lack {lacking}; choose a causal or seq2seq model")
+    return model
+
+
+def weights_revision(name: str, config: Any) -> str:
+    """The hub's commit, or a short hash of a local folder's weights."""
+    if not Path(name).is_dir():
+        return str(config._commit_hash)
+    return fingerprint({path.name: sha256_file(path) for path in sorted(Path(name).glob("*.safetensors"))})
+
+
+def adapter_revision(folder: Path) -> str:
+    """A short hash of the adapter's weights. Raises Unavailable where there are none."""
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise Unavailable(f"{folder} holds no {ADAPTER_WEIGHTS}; make one with `llm-aug finetune`")
+    return sha256_file(folder / ADAPTER_WEIGHTS)[:16]
+
+
+def _with_adapter(model: Any, folder: Path, revision: str) -> Any:
+    """Adds the adapter to the weights, so that it costs nothing at inference."""
+    from peft import PeftModel
+
+    adapter_revision(folder)
+    record = folder / FINETUNE_RECORD
+    trained_on = read_json(record).get("revision", revision) if record.is_file() else revision
+    if trained_on != revision:
+        raise InputError(f"{folder} was trained on weights {trained_on}, the model has {revision}; fine-tune again")
+    try:
+        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{folder} does not fit the model: {str(error).splitlines()[0]}") from error
+
+
+def resolve_device(device: str) -> torch.device:
+    if device == "auto":
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found or torch.device("cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise Unavailable(f"device {device!r} is not there: {str(error).splitlines()[0]}") from error
+    return torch.device(device)
+
+
+def resolve_dtype(dtype: str, device: torch.device, stored: torch.dtype | None) -> torch.dtype:
+    """auto: bfloat16 on a GPU that has it, and on a CPU that has it when the weights are stored so; else float32.
+
+    A CPU never narrows float32 weights by itself: bfloat16 halves the time of reading prompts but costs more per
+    decoded token than it saves, and the same recipe would give other rows on another laptop.
+    """
+    if dtype != "auto":
+        if dtype not in DTYPES:
+            raise InputError(f"dtype {dtype!r} is not known; {did_you_mean(dtype, (*DTYPES, 'auto'))}")
+        return DTYPES[dtype]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and stored == torch.bfloat16 and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if native else torch.float32
+
+
+def _ids(value: int | Sequence[int] | None) -> list[int]:
+    return [] if value is None else [value] if isinstance(value, int) else list(value)
+
+
+def _unavailable(name: str, error: Exception) -> Unavailable:
+    reason = " ".join(str(error).split()).partition(". ")[0]
+    return Unavailable(f"model {name!r} cannot be loaded: {reason}")

@@ -1,0 +1,196 @@
+"""Makes the built-in model from open text: `python -m llm_aug.builtin.pretrain --corpus ... --output ...`.
+
+    python -m llm_aug.builtin.pretrain --corpus ../shared/corpus --output llm_aug/builtin/mini --minutes 50 --threads 1
+
+Run again after a kill, it goes on from the last checkpoint in --work; with fewer --minutes than it has trained, it only
+writes the model of that checkpoint. The same command on a GPU makes a better model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from llm_aug.builtin import corpus, measure, training
+from llm_aug.builtin.card import Build, Measured, model_card
+from llm_aug.builtin.examples import Document
+from llm_aug.builtin.ngram import NGram
+from llm_aug.builtin.packing import Rows, encode, pack
+from llm_aug.builtin.tokenizer import train_tokenizer
+from llm_aug.builtin.training import Limits, Progress, Recipe, Trainer, say
+from llm_aug.errors import LlmAugError
+from llm_aug.files import fingerprint, write_text
+from llm_aug.prompt import load_template
+
+TOKENIZER_CHARACTERS = 12_000_000
+BASELINE_CHARACTERS = 5_000_000  # prompts included; a byte model gains little from more
+FEW_HELD_OUT, HELD_OUT_EACH = 3, 40  # documents per stream: at each checkpoint, at the end
+SAMPLES = {"describe": 4, "paraphrase": 3, "expand": 3}
+
+
+def prepare(streams: corpus.Streams, recipe: Recipe, folder: Path) -> tuple[PreTrainedTokenizerFast, Rows]:
+    """The tokenizer and the packed rows, from `folder` where an earlier run left them."""
+    packed = folder / "rows.npz"
+    if packed.exists():
+        with np.load(packed, allow_pickle=False) as arrays:
+            return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"), Rows(arrays["ids"], arrays["weights"])
+    documents = corpus.mix(streams, recipe.characters, recipe.seed)
+    say(f"{len(documents)} documents")
+    tokenizer = train_tokenizer(plain(documents, TOKENIZER_CHARACTERS), recipe.vocab_size)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    say(f"tokenizer of {len(tokenizer)} tokens")
+    rows = pack(list(encode(documents, tokenizer)), recipe.length)
+    say(f"{rows.ids.shape[0]} rows of {rows.ids.shape[1]} tokens")
+    temporary = folder / "rows.tmp.npz"
+    np.savez(temporary, ids=rows.ids, weights=rows.weights)
+    temporary.replace(packed)
+    return tokenizer, rows
+
+
+def plain(documents: Sequence[Document], characters: int) -> list[str]:
+    """What the tokenizer learns from: answers and prompts, without the chat tokens."""
+    texts: list[str] = []
+    taken = 0
+    for document in documents:
+        if taken >= characters:
+            break
+        texts.append(document.answer)
+        if document.prompt:
+            texts.append(document.prompt.user)
+        taken += document.characters
+    return texts
+
+
+def work_folder(work: Path, corpus_folder: Path, recipe: Recipe) -> Path:
+    """One folder per recipe, corpus and prompt wording: a changed one starts anew, the same one goes on."""
+    files = [(path.name, path.stat().st_size) for path in sorted(corpus_folder.glob("*.jsonl.zst"))]
+    wordings = [load_template(task, style).hash for task, style in corpus.TEMPLATES]
+    folder = work / fingerprint([asdict(recipe), files, wordings])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def run(arguments: argparse.Namespace, recipe: Recipe) -> None:
+    training.one_machine(arguments.threads)
+    streams = corpus.read_streams(arguments.corpus)
+    folder = work_folder(arguments.work, arguments.corpus, recipe)
+    say(f"working in {folder}")
+    tokenizer, rows = prepare(streams, recipe, folder)
+    device = training.pick_device(arguments.device)
+    trainer = Trainer(training.new_model(recipe, tokenizer), recipe, device, training.fast_dtype(device))
+    few = corpus.held_out_documents(streams, FEW_HELD_OUT, recipe.seed)
+
+    def observe(model: LlamaForCausalLM) -> dict[str, float]:
+        kinds = {f"held-out {kind}": docs for kind, docs in few.items() if kind != "judge"}
+        bits = {kind: measure.bits_per_byte(model, tokenizer, docs) for kind, docs in kinds.items()}
+        verdicts = {"judge auc": measure.judge(model, tokenizer, few["judge"]).auc} if "judge" in few else {}
+        return bits | verdicts
+
+    limits = Limits(arguments.minutes, arguments.steps)
+    progress = training.train(trainer, rows, limits, folder / "checkpoint.pt", observe)
+    say(f"trained {progress.step} steps, {progress.tokens} tokens in {progress.seconds / 60:.1f} minutes")
+    made = folder / "made"
+    export(trainer.model, tokenizer, made)
+    machine = f"{'one GPU' if device.type == 'cuda' else 'one processor'}, {arguments.threads} thread(s)"
+    write_card(made, Made(recipe, progress, machine, streams), arguments.corpus)
+    place(made, arguments.output)
+    say(f"wrote {arguments.output}")
+
+
+def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Weights in bf16 as safetensors, configuration, tokenizer and chat template."""
+    shutil.rmtree(folder, ignore_errors=True)
+    tokenizer.save_pretrained(folder)
+    shipped = copy.deepcopy(model).to(device="cpu", dtype=torch.bfloat16)
+    shipped.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    shipped.save_pretrained(folder, safe_serialization=True)
+
+
+@dataclass(frozen=True)
+class Made:
+    recipe: Recipe
+    progress: Progress
+    machine: str
+    streams: corpus.Streams
+
+
+def write_card(folder: Path, made: Made, corpus_folder: Path) -> None:
+    """Measures the model as it was exported and writes README.md beside it."""
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    seed = made.recipe.seed
+    held = corpus.held_out_documents(made.streams, HELD_OUT_EACH, seed)
+    baseline = NGram(_answers(made, BASELINE_CHARACTERS))
+    written = {kind: documents for kind, documents in held.items() if kind != "judge"}
+    asked = [document for kind in SAMPLES for document in held.get(kind, [])[: SAMPLES[kind]]]
+    measured = Measured(
+        bits={kind: measure.bits_per_byte(model, tokenizer, documents) for kind, documents in written.items()},
+        baseline={kind: _baseline_bits(baseline, documents) for kind, documents in written.items()},
+        verdicts=measure.judge(model, tokenizer, held["judge"]) if "judge" in held else None,
+        samples=[(document, measure.answer(model, tokenizer, document, seed)) for document in asked],
+    )
+    megabytes = (folder / "model.safetensors").stat().st_size / 1e6
+    build = Build(made.recipe, made.progress, model.num_parameters(), megabytes, made.machine)
+    write_text(folder / "README.md", model_card(build, measured, list(made.streams.rows), corpus_folder))
+    say(f"bits per byte {measured.bits}, byte 5-gram {measured.baseline}")
+    say(f"judge {measured.verdicts}")
+
+
+def _answers(made: Made, characters: int) -> list[str]:
+    return [document.answer for document in corpus.mix(made.streams, characters, made.recipe.seed)]
+
+
+def _baseline_bits(baseline: NGram, documents: Sequence[Document]) -> float:
+    return sum(baseline.bits(d.answer) for d in documents) / sum(len(d.answer.encode()) for d in documents)
+
+
+def place(made: Path, output: Path) -> None:
+    """The whole folder appears at once: copied beside `output` under another name, then renamed over it."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = (output.with_name(f".{output.name}.{word}") for word in ("fresh", "old"))
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(made, fresh)
+    if output.exists():
+        output.rename(old)
+    fresh.rename(output)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="llm_aug.builtin.pretrain", description="Make the built-in model.")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of <source>.jsonl.zst and SOURCES.md")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the model, replaced when it is done")
+    parser.add_argument("--minutes", type=float, default=50.0, help="of training, restarts added up")
+    parser.add_argument("--steps", type=int, default=0, help="end after this many steps, if that is earlier")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "llm-aug-pretrain")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    try:
+        run(arguments, replace(Recipe(), seed=arguments.seed))
+    except LlmAugError as error:
+        say(f"error: {error}")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Texts that read exactly like a real description, whatever their case, spacing, punctuation or Unicode form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from llm_aug.data import Sample, Verdict
+from llm_aug.filters.reference import Reference, Threshold
+from llm_aug.filters.schema import TEXT_KINDS
+from llm_aug.text import normalised
+
+
+@dataclass(frozen=True)
+class DuplicateConfig:
+    pass
+
+
+@dataclass
+class Duplicate:
+    """Reason: exact_duplicate; nearest is the item. Copies among the samples themselves are `repeat`'s."""
+
+    reference: Reference
+    config: DuplicateConfig
+    Config: ClassVar = DuplicateConfig
+
+    @property
+    def thresholds(self) -> dict[str, Threshold]:
+        return {}
+
+    def applies(self, sample: Sample) -> bool:
+        return sample.kind in TEXT_KINDS
+
+    @cached_property
+    def _catalogue(self) -> dict[str, str]:
+        """The first item with each description or title."""
+        found: dict[str, str] = {}
+        for texts in (self.reference.descriptions, self.reference.training.items["title"]):
+            for text, item in zip(texts, self.reference.ids, strict=True):
+                found.setdefault(normalised(str(text)), item)
+        found.pop("", None)
+        return found
+
+    def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
+        nearest = [self._catalogue.get(normalised(sample.text or "")) for sample in samples]
+        return [Verdict(True) if item is None else Verdict(False, "exact_duplicate", 1.0, item) for item in nearest]

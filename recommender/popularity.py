@@ -1,0 +1,28 @@
+"""Popularity: every user gets the items with the largest summed weight. A cold item scores zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llm_aug.data import Dataset
+from recommender.matrix import to_log
+
+
+@dataclass
+class Popularity:
+    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+
+    def fit(self, dataset: Dataset) -> Popularity:
+        self.counts = np.asarray(to_log(dataset).matrix.sum(axis=0), dtype=np.float32).ravel()
+        return self
+
+    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        return np.tile(self.counts, (len(users), 1))
+
+    def variants(self) -> Iterable[Popularity]:
+        return (self,)

@@ -1,0 +1,86 @@
+"""Small real models, built from a configuration and saved as a hub model would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORDS = """Someone liked the items in the list. Would they like the new item too? Answer yes or no.
+Liked: Toy Story, Jumanji, Heat, Casino. New: Sabrina. Write a description of this item from its facts.
+A cowboy doll is jealous of a new spaceman toy. Comedy, Drama, Horror, Action, Romance, 1995, yes, no, yes, no."""
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+CHAT_WITHOUT_SYSTEM = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHAT
+ARCHITECTURES = ("llama", "qwen2", "gpt2", "t5")
+
+
+def make_tokenizer(chat_template: str | None = None, seq2seq: bool = False) -> Any:
+    """Byte-level BPE of at most 400 tokens; an encoder-decoder one ends every text with </s>."""
+    from tokenizers import ByteLevelBPETokenizer, processors
+    from transformers import PreTrainedTokenizerFast
+
+    trained = ByteLevelBPETokenizer()
+    special = ["<pad>", "<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+    trained.train_from_iterator([WORDS] * 4, vocab_size=400, min_frequency=1, special_tokens=special)
+    if seq2seq:
+        trained._tokenizer.post_processor = processors.TemplateProcessing(
+            single="$A </s>", special_tokens=[("</s>", special.index("</s>"))]
+        )
+    end = "<|im_end|>" if chat_template else "</s>"
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer,
+        pad_token="<pad>",
+        eos_token=end,
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
+    )
+    tokenizer.chat_template = chat_template
+    return tokenizer
+
+
+def make_model(architecture: str, vocabulary: int, positions: int = 512) -> Any:
+    """Random weights, two layers of width 32, large enough in scale for answers to differ between prompts."""
+    import torch
+    import transformers as hf
+
+    torch.manual_seed(0)
+    size = {"vocab_size": vocabulary, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    wide = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    window = {"max_position_embeddings": positions, "initializer_range": 0.2}
+    if architecture == "llama":
+        model = hf.LlamaForCausalLM(hf.LlamaConfig(**size, **wide, **window, num_key_value_heads=2))
+    elif architecture == "qwen2":
+        model = hf.Qwen2ForCausalLM(hf.Qwen2Config(**size, **wide, **window, num_key_value_heads=2))
+    elif architecture == "gpt2":
+        shape = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": positions, "initializer_range": 0.2}
+        model = hf.GPT2LMHeadModel(hf.GPT2Config(**size, **shape))
+    else:
+        shape = {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0}
+        model = hf.T5ForConditionalGeneration(hf.T5Config(**size, **shape, initializer_factor=3.0))
+    return model.eval()
+
+
+def save_model(folder: Path, architecture: str, chat_template: str | None = None, positions: int = 512) -> Path:
+    tokenizer = make_tokenizer(chat_template, seq2seq=architecture == "t5")
+    model = make_model(architecture, len(tokenizer), positions)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """model_folder("llama") -> a saved model; Qwen2 has a chat template, the others have none unless given."""
+
+    @cache
+    def build(architecture: str, chat_template: str | None = None, positions: int = 512) -> Path:
+        template = CHAT if architecture == "qwen2" and chat_template is None else chat_template
+        return save_model(tmp_path_factory.mktemp(architecture), architecture, template, positions)
+
+    return build

@@ -1,0 +1,168 @@
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_builtin import small_corpus, write_corpus
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from llm_aug.builtin import pretrain, training
+from llm_aug.builtin.packing import Rows
+from llm_aug.builtin.tokenizer import train_tokenizer
+from llm_aug.builtin.training import Limits, Progress, Recipe, Trainer, learning_rate
+
+TINY = Recipe(
+    characters=30_000,
+    vocab_size=500,
+    hidden=16,
+    layers=1,
+    heads=2,
+    feed_forward=16,
+    length=96,
+    batch=2,
+    learning_rate=1e-2,
+)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return train_tokenizer(["The quick brown fox says yes and no to the dog."] * 50, TINY.vocab_size)
+
+
+@pytest.fixture
+def rows() -> Rows:
+    ids = np.tile(np.arange(10, 34, dtype=np.uint16), (8, 4))
+    return Rows(ids, np.ones(ids.shape, np.uint8))
+
+
+def trainer_of(tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype = torch.float32) -> Trainer:
+    return Trainer(training.new_model(TINY, tokenizer), TINY, torch.device("cpu"), dtype)
+
+
+def nothing(model: torch.nn.Module) -> dict[str, float]:
+    return {}
+
+
+def test_the_rate_warms_up_and_falls_by_the_clock() -> None:
+    rates = [learning_rate(1.0, done) for done in (0.0, training.WARM_UP, 0.5, 1.0)]
+    assert rates[0] < 0.05
+    assert rates[1] == pytest.approx(1.0)
+    assert 0.4 < rates[2] < 0.6
+    assert rates[3] == pytest.approx(training.LAST_RATE)
+
+
+@pytest.mark.parametrize(("seconds", "step", "done"), [(30.0, 0, 0.5), (0.0, 8, 0.8), (90.0, 1, 1.0)])
+def test_a_run_ends_by_its_minutes_or_its_steps(seconds: float, step: int, done: float) -> None:
+    assert Limits(minutes=1, steps=10).done(Progress(step=step, seconds=seconds)) == done
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_repeated_row_is_learnt(
+    tokenizer: PreTrainedTokenizerFast, rows: Rows, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    trainer = trainer_of(tokenizer, dtype)
+    progress = training.train(trainer, rows, Limits(10, 40), tmp_path / "c.pt", nothing)
+    assert progress.curve[-1]["step"] == 40
+    ids = torch.from_numpy(rows.ids[:2].astype(np.int64))
+    assert trainer.step(ids, torch.ones(ids.shape), 0.0) < 0.7 * math.log(len(tokenizer))
+
+
+def test_masters_keep_what_bf16_would_round_away(tokenizer: PreTrainedTokenizerFast, rows: Rows) -> None:
+    trainer = trainer_of(tokenizer, torch.bfloat16)
+    before = {name: master.clone() for name, master in trainer.masters.items()}
+    ids = torch.from_numpy(rows.ids[:2].astype(np.int64))
+    trainer.step(ids, torch.ones(ids.shape), 1e-6)
+    name = "model.norm.weight"
+    assert not torch.equal(trainer.masters[name], before[name])
+    assert torch.equal(trainer.model.model.norm.weight, before[name].bfloat16())
+
+
+def test_tokens_of_no_weight_teach_nothing(tokenizer: PreTrainedTokenizerFast, rows: Rows) -> None:
+    trainer = trainer_of(tokenizer)
+    ids = torch.from_numpy(rows.ids[:2].astype(np.int64))
+    weights = torch.zeros(ids.shape)
+    weights[:, 5] = 1
+    other = ids.clone()
+    other[:, 6:] = 40
+    losses = [trainer.step(each, weights, 0.0) for each in (ids, other)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tokenizer: PreTrainedTokenizerFast, rows: Rows, tmp_path: Path) -> None:
+    whole, first, second = (trainer_of(tokenizer) for _ in range(3))
+    for trainer in (whole, first, second):
+        trainer.recipe = TINY
+    constant = pytest.MonkeyPatch()
+    constant.setattr(training, "learning_rate", lambda highest, done: highest)
+    try:
+        training.train(whole, rows, Limits(10, 6), tmp_path / "whole.pt", nothing)
+        training.train(first, rows, Limits(10, 3), tmp_path / "c.pt", nothing)
+        progress = training.train(second, rows, Limits(10, 6), tmp_path / "c.pt", nothing)
+    finally:
+        constant.undo()
+    assert progress.step == 6
+    assert [point["step"] for point in progress.curve] == [3, 6]
+    for name, master in whole.masters.items():
+        assert torch.allclose(master, second.masters[name], atol=1e-6), name
+
+
+def test_the_command_makes_a_model_and_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrain, "Recipe", lambda: TINY)
+    monkeypatch.setattr(pretrain, "HELD_OUT_EACH", 3)
+    source, output = small_corpus(tmp_path / "corpus"), tmp_path / "mini"
+    (source / "SOURCES.md").write_text("| A | wikipedia_movies | some/films @1 | MIT |\n")
+    arguments = ["--corpus", str(source), "--output", str(output), "--work", str(tmp_path / "work"), "--steps", "2"]
+    output.mkdir()
+    (output / "stale.txt").write_text("of an earlier model")
+
+    assert pretrain.main(arguments) == 0
+
+    assert not (output / "stale.txt").exists()
+    assert list(tmp_path.glob(".mini*")) == []
+    tokenizer = AutoTokenizer.from_pretrained(output)
+    model = AutoModelForCausalLM.from_pretrained(output)
+    assert model.dtype == torch.bfloat16
+    assert model.generation_config.eos_token_id == tokenizer.eos_token_id == tokenizer.convert_tokens_to_ids("<|end|>")
+    card = (output / "README.md").read_text()
+    assert "384 in 2 steps of 2 rows of 96" in card
+    assert "| wikipedia_movies | some/films @1 | MIT |" in card
+    assert card.count("**describe**") == pretrain.SAMPLES["describe"] - 1  # three held-out ones were asked for
+    assert "seen no interaction" in card
+
+
+def test_the_command_run_again_trains_no_step_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pretrain, "Recipe", lambda: TINY)
+    monkeypatch.setattr(pretrain, "HELD_OUT_EACH", 1)
+    steps = []
+    step = Trainer.step
+    monkeypatch.setattr(Trainer, "step", lambda self, *batch: steps.append(1) or step(self, *batch))
+    arguments = ["--corpus", str(small_corpus(tmp_path / "corpus")), "--output", str(tmp_path / "mini")]
+    for count in ("2", "3"):
+        assert pretrain.main([*arguments, "--work", str(tmp_path / "work"), "--steps", count]) == 0
+    assert len(steps) == 3
+    assert capsys.readouterr().err.count("rows of 96 tokens") == 1
+
+
+def test_another_corpus_is_another_work_folder(tmp_path: Path) -> None:
+    folders = {
+        pretrain.work_folder(tmp_path, corpus, recipe)
+        for corpus in (small_corpus(tmp_path / "a"), write_corpus(tmp_path / "b", []))
+        for recipe in (TINY, Recipe())
+    }
+    assert len(folders) == 4
+
+
+def test_a_missing_corpus_ends_in_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pretrain.main(["--corpus", str(tmp_path), "--output", str(tmp_path / "x"), "--work", str(tmp_path)]) == 2
+    assert "no corpus file of ours" in capsys.readouterr().err

