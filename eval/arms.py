@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from llm_aug import seeds
 from llm_aug.data import Dataset, Pair, Sample, Split
 from llm_aug.errors import InputError
@@ -13,6 +15,8 @@ from llm_aug.merge import merge
 from llm_aug.sources.samples import read_samples
 
 REAL, AGAIN = "real", "a/a"
+MOST_HELD_OUT = 0.5  # a good funnel hits a held-out row with about one pair in ten
+FEWEST_PAIRS = 20  # of fewer pairs, half may be right by luck
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ def read_arm(name: str, path: Path, split: Split) -> Arm:
     """Samples of a kept.parquet, or of a foreign parquet of pairs or texts.
 
     Raises InputError where a sample was made from another split (it may have seen this one's test rows), names an item
-    that the catalogue does not have, or is planted from a held-out row.
+    that the catalogue does not have, or where more than MOST_HELD_OUT of the pairs are held-out rows: nobody guesses so
+    well. A foreign file says nothing of its split, so this is all that can be checked of it.
     """
     if name in (REAL, AGAIN):
         raise InputError(f"arm {name!r} is made here; give {path} another name")
@@ -66,4 +71,18 @@ def read_arm(name: str, path: Path, split: Split) -> Arm:
     unknown = sorted({pair.item_id for sample in samples for pair in sample.interactions or ()} - known)
     if unknown:
         raise InputError(f"arm {name!r}: {file} has {len(unknown)} items that the split does not have: {unknown[0]!r}")
+    share = held_out_share(samples, split)
+    if share > MOST_HELD_OUT:
+        raise InputError(
+            f"arm {name!r}: {share:.0%} of the pairs in {file} are validation or test rows of this split; its maker "
+            "has seen them. Make pairs from the training rows alone"
+        )
     return Arm(name, samples)
+
+
+def held_out_share(samples: Sequence[Sample], split: Split) -> float:
+    """Share of the pairs that are validation or test rows; 0 where there are fewer than FEWEST_PAIRS."""
+    held = pd.concat([split.validation, split.test])
+    rows = set(zip(held["user_id"], held["item_id"], strict=True))
+    pairs = [(pair.user_id, pair.item_id) for sample in samples for pair in sample.interactions or ()]
+    return sum(pair in rows for pair in pairs) / len(pairs) if len(pairs) >= FEWEST_PAIRS else 0.0

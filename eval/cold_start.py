@@ -69,8 +69,7 @@ def _one_student(
     name: str, fixed: Mapping[str, Any], split: Split, arms: Sequence[Arm], options: EvaluateOptions
 ) -> tuple[list[pd.DataFrame], list[Choice]]:
     validation, test = held_out(split, "validation"), held_out(split, "test")
-    known = type(make_student(name, dict(fixed))).__dataclass_fields__
-    encoder = {"encoder": options.encoder} if "encoder" in known else {}
+    encoder = {"encoder": options.encoder} if hasattr(make_student(name, dict(fixed)), "encoder") else {}
     grid = [{**encoder, **tried, **fixed} for tried in make_student(name, {}).GRID]
     frames, choices = [], []
     for arm in arms:

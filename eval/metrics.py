@@ -56,13 +56,15 @@ METRICS: dict[str, Callable[[Hits, Counts, int], Values]] = {
 def rank(scores: NDArray[np.float32], candidates: NDArray[np.bool_], k: int, ties: np.random.Generator) -> Counts:
     """The k best candidates of each row, best first: item indices [users, k], -1 where there are fewer.
 
-    candidates: bool [users, items] or [items]. Equal scores come in an order drawn from `ties`, a new one per call:
-    catalogue order is popularity order in many files. NaN scores rank last, and are never returned as candidates.
+    candidates: bool [users, items] or [items]. Equal scores come in an order drawn from `ties`, anew for each user:
+    catalogue order is popularity order in many files, and one order for all would make a constant scorer's figure a
+    single draw. An item whose score is NaN is never returned.
     """
     allowed = candidates & ~np.isnan(scores)
-    order = ties.permutation(scores.shape[1])
-    shuffled = np.where(allowed, scores, -np.inf)[:, order]
+    order = ties.permuted(np.tile(np.arange(scores.shape[1], dtype=np.int32), (len(scores), 1)), axis=1)
+    worst = np.finfo(np.float32).min  # a candidate at -inf still ranks above what is no candidate
+    shuffled = np.take_along_axis(np.where(allowed, np.maximum(scores, worst), -np.inf), order, axis=1)
     depth = min(k, scores.shape[1])
-    top = np.argsort(-shuffled, axis=1, kind="stable")[:, :depth]
-    ranked = np.where(np.take_along_axis(allowed[:, order], top, axis=1), order[top], -1)
+    top = np.take_along_axis(order, np.argsort(-shuffled, axis=1, kind="stable")[:, :depth], axis=1)
+    ranked = np.where(np.take_along_axis(allowed, top, axis=1), top, -1)
     return np.pad(ranked, ((0, 0), (0, k - depth)), constant_values=-1)

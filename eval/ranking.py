@@ -16,15 +16,15 @@ from recommender import Recommender
 from recommender.matrix import pairs_matrix
 
 GROUPS = ("cold", "warm", "overall")
-USERS_AT_ONCE = 1024
+USERS_AT_ONCE = 256  # with 100,000 items a ranking of them takes half a gigabyte
 
 
 @dataclass(frozen=True)
 class Held:
     """relevant, seen: bool [users, items]. groups: the candidates and relevant items of each group, bool [items].
 
-    In 'cold' only cold items compete, in 'warm' only warm ones, in 'overall' the whole catalogue; items that a user has
-    seen never do.
+    In 'cold' only cold items compete, in 'warm' only those with a training row, in 'overall' the whole catalogue; items
+    that a user has seen never do, and so are not relevant to him either (a foreign split may hold such rows).
     """
 
     users: Sequence[str]
@@ -38,12 +38,16 @@ def held_out(split: Split, part: str) -> Held:
     rows = split.validation if part == "validation" else split.test
     seen = split.train if part == "validation" else pd.concat([split.train, split.validation])
     users, items = pd.Index(sorted(rows["user_id"].unique())), pd.Index(split.items["item_id"])
-    cold = np.asarray(items.isin(split.cold_items))
+    known = pairs_matrix(seen, users, items).toarray() > 0
     return Held(
         users=list(users),
-        relevant=pairs_matrix(rows, users, items).toarray() > 0,
-        seen=pairs_matrix(seen, users, items).toarray() > 0,
-        groups={"cold": cold, "warm": ~cold, "overall": np.ones(len(items), dtype=bool)},
+        relevant=(pairs_matrix(rows, users, items).toarray() > 0) & ~known,
+        seen=known,
+        groups={
+            "cold": np.asarray(items.isin(split.cold_items)),
+            "warm": np.asarray(items.isin(split.train["item_id"])),
+            "overall": np.ones(len(items), dtype=bool),
+        },
     )
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_aug import seeds
+
+DRAWN = ("seeds", "users")
+AT_ONCE = 250  # draws of 50,000 users in double precision are 100 MB
 
 
 @dataclass(frozen=True)
@@ -33,15 +37,22 @@ def bootstrap(values: NDArray[np.float64], resamples: int = 2000, seed: int = 0)
     if not present.any():
         return Interval(float("nan"), float("nan"), float("nan"))
     filled = np.where(present, values, 0.0)
-    random = seeds.generator(seed, "bootstrap")
-    n_seeds, n_users = values.shape
-    seed_draws = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=resamples)
+    seed_draws, user_draws = (_draws(n, resamples, seed, what) for n, what in zip(values.shape, DRAWN, strict=True))
     means = np.empty(resamples)
-    for start in range(0, resamples, 250):  # 250 draws of 50,000 users are 100 MB
-        chunk = seed_draws[start : start + 250]
-        user_draws = random.multinomial(n_users, np.full(n_users, 1 / n_users), size=len(chunk))
-        total = (chunk * (user_draws @ filled.T)).sum(axis=1)
-        count = (chunk * (user_draws @ present.T)).sum(axis=1)
-        means[start : start + 250] = np.divide(total, count, out=np.full(len(chunk), np.nan), where=count > 0)
+    for start in range(0, resamples, AT_ONCE):
+        of_seeds, of_users = (draws[start : start + AT_ONCE].astype(float) for draws in (seed_draws, user_draws))
+        total = (of_seeds * (of_users @ filled.T)).sum(axis=1)
+        count = (of_seeds * (of_users @ present.T)).sum(axis=1)
+        means[start : start + AT_ONCE] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
     low, high = np.nanquantile(means, [0.025, 0.975])
     return Interval(float(filled.sum() / present.sum()), float(low), float(high))
+
+
+@lru_cache(maxsize=8)
+def _draws(n: int, resamples: int, seed: int, what: str) -> NDArray[np.uint8]:
+    """How often each of n is drawn in each resample: [resamples, n], kept because every metric uses the same ones."""
+    random = seeds.generator(seed, "bootstrap", what)
+    counts = np.empty((resamples, n), dtype=np.uint8)
+    for row in counts:
+        row[:] = np.bincount(random.integers(0, n, n), minlength=n)
+    return counts

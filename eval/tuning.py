@@ -1,4 +1,4 @@
-"""Tuning on validation: the same small budget for every arm of a student."""
+"""Tuning on validation, which never reads a test row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,13 @@ class Choice:
 def fitted(choice: Choice, split: Split, arm: Arm, seed: int) -> Recommender:
     """The chosen model, fitted on the arm's data."""
     student = make_student(choice.student, dict(choice.options), seed + arm.seed_shift)
-    return list(student.fit(arm.merged(split, choice.weight)).variants())[choice.variant]
+    return scoring_variants(student.fit(arm.merged(split, choice.weight)), choice.options)[choice.variant]
+
+
+def scoring_variants(model: Recommender, options: Mapping[str, Any]) -> list[Recommender]:
+    """The fitted model's variants that keep the options it was made with; the model itself where none does."""
+    kept = [one for one in model.variants() if all(getattr(one, name) == options[name] for name in options)]
+    return kept or [model]
 
 
 def tune(
@@ -46,7 +52,7 @@ def tune(
     for options in grid:
         for weight in weights if arm.name != REAL and arm.pairs else (1.0,):
             model = make_student(student, dict(options), arm.seed_shift).fit(arm.merged(split, weight))
-            for number, variant in enumerate(model.variants()):
+            for number, variant in enumerate(scoring_variants(model, options)):
                 tried += 1
                 rows = per_user(variant, held, (20,), seed=0, groups=("overall",))
                 score = float(rows[OBJECTIVE].mean())

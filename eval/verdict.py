@@ -1,13 +1,14 @@
 """From per-user metrics to a verdict: means with intervals, paired differences to real data, and sentences.
 
 metrics.json      rows {student, arm, group, metric, k, mean, low, high, users, seed_count}
-comparisons.json  rows {student, arm, against, group, gain, low, high, relative, users}: NDCG@20 of arm less against
+comparisons.json  rows {student, arm, against_student, against, group, gain, low, high, relative, users, word}:
+                  NDCG@20 of arm less against
 verdict.txt       the sentences
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from eval.arms import AGAIN, REAL
 from eval.ranking import GROUPS
 from eval.stats import Interval, bootstrap
-from llm_aug.files import read_parquet, write_json, write_text
+from llm_aug.files import read_json, read_parquet, write_json, write_text
 
+Marks = Mapping[tuple[str, str], float]
 HEADLINE, K = "ndcg", 20
 FUSION = "fusion"
 WARM_LOSS = 0.02  # a relative fall of warm NDCG that the verdict mentions
@@ -28,7 +30,7 @@ WARM_LOSS = 0.02  # a relative fall of warm NDCG that the verdict mentions
 
 @dataclass(frozen=True)
 class Comparison:
-    """gain: mean paired difference of NDCG@20 with its interval; relative: gain over the mean of `against`."""
+    """gain: mean paired difference of NDCG@20 with its interval; relative: over the mean of `against`, NaN if 0."""
 
     student: str
     arm: str
@@ -97,34 +99,58 @@ def compare_all(scores: pd.DataFrame) -> list[Comparison]:
     return [one for one in found if one.users]
 
 
-def best(metrics: Sequence[dict[str, Any]], real: bool, fusion: bool) -> tuple[str, str] | None:
-    """The (student, arm) of the highest overall NDCG@20, among real-only or merged, with or without fusion."""
-    rows = [
-        row
+def read_validation(folders: Sequence[Path]) -> Marks:
+    """Mean validation NDCG@20 of each (student, arm); empty where a split had no validation rows."""
+    rows = [row for folder in folders for row in read_json(folder / "tuning.json")]
+    if any(row["validation"] is None for row in rows):
+        return {}
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        found.setdefault((row["student"], row["arm"]), []).append(row["validation"])
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def best(
+    metrics: Sequence[dict[str, Any]], real: bool, fusion: bool, validation: Marks | None = None
+) -> tuple[str, str] | None:
+    """The (student, arm) that validation likes most, among real-only or merged, with or without fusion.
+
+    Without validation it is the highest overall NDCG@20 on test, which flatters whoever has more arms to pick from.
+    """
+    test = {
+        (row["student"], row["arm"]): row["mean"]
         for row in metrics
         if (row["group"], row["metric"], row["k"]) == ("overall", HEADLINE, K)
-        and (row["arm"] == REAL) is real
-        and row["arm"] != AGAIN
-        and (row["student"] == FUSION) is fusion
+    }
+    marks = validation or test
+    keys = [
+        (student, arm)
+        for student, arm in test
+        if (arm == REAL) is real and arm != AGAIN and (student == FUSION) is fusion
     ]
-    top = max(rows, key=lambda row: row["mean"], default=None)
-    return (top["student"], top["arm"]) if top else None
+    return max(keys, key=marks.__getitem__, default=None)
 
 
 def _points(one: Comparison) -> str:
-    return f"{one.relative:+.1%} ({one.gain:+.4f}, 95 % interval {one.low:+.4f} to {one.high:+.4f})"
+    relative = "from zero" if np.isnan(one.relative) else f"{one.relative:+.1%}"
+    return f"{relative} ({one.gain:+.4f}, 95 % interval {one.low:+.4f} to {one.high:+.4f})"
 
 
-def sentences(scores: pd.DataFrame, metrics: Sequence[dict[str, Any]], comparisons: Sequence[Comparison]) -> list[str]:
-    """The verdict in plain words, good and bad news alike."""
-    lines = _headline(scores, metrics)
+def sentences(
+    scores: pd.DataFrame,
+    metrics: Sequence[dict[str, Any]],
+    comparisons: Sequence[Comparison],
+    validation: Marks | None = None,
+) -> list[str]:
+    """The verdict in plain words, good and bad news alike. The models of the headline are picked as `best` does."""
+    lines = _headline(scores, metrics, validation)
+    doubt = " or the noise of a single seed (evaluate with --seeds 5)" if scores["seed"].nunique() == 1 else ""
     for one in comparisons:
         if one.group != "overall" or one.student != one.against_student:
             continue
         if one.against == REAL and one.arm == AGAIN:
-            fine = (
-                "as it must" if one.low <= 0 <= one.high else "WHICH IS A FAULT of the experiment: trust nothing here"
-            )
+            fault = f"WHICH IS A FAULT of the experiment{doubt}: trust nothing here"
+            fine = "as it must" if one.low <= 0 <= one.high else fault
             lines.append(f"A/A, {one.student}: {one.word}, {fine}. {_points(one)}.")
         elif one.against == REAL:
             lines.append(f"{one.student} on {one.arm} data: {one.word} overall over real data alone. {_points(one)}.")
@@ -137,9 +163,13 @@ def sentences(scores: pd.DataFrame, metrics: Sequence[dict[str, Any]], compariso
     return lines
 
 
-def _headline(scores: pd.DataFrame, metrics: Sequence[dict[str, Any]]) -> list[str]:
-    lines = []
-    single, merged, bar = best(metrics, True, False), best(metrics, False, False), best(metrics, True, True)
+def _headline(scores: pd.DataFrame, metrics: Sequence[dict[str, Any]], validation: Marks | None) -> list[str]:
+    lines = [] if validation else ["Without validation, the best models are picked on test, which flatters them."]
+
+    def top(real: bool, fusion: bool) -> tuple[str, str] | None:
+        return best(metrics, real, fusion, validation)
+
+    single, merged, bar = top(real=True, fusion=False), top(real=False, fusion=False), top(real=True, fusion=True)
     if single and merged:
         one = compare(scores, merged, single, "overall")
         lines.append(
@@ -150,7 +180,7 @@ def _headline(scores: pd.DataFrame, metrics: Sequence[dict[str, Any]]) -> list[s
         one = compare(scores, merged, bar, "overall")
         word = {"gain": "beats", "harm": "loses to", "no gain": "does not beat"}[one.word]
         lines.append(f"It {word} tuned late fusion of real-only models. {_points(one)}.")
-        fused = best(metrics, False, True)
+        fused = top(real=False, fusion=True)
         if fused:
             one = compare(scores, fused, bar, "overall")
             lines.append(f"Fused likewise, merged data ({fused[1]}) against that fusion: {one.word}. {_points(one)}.")
@@ -173,11 +203,14 @@ def table(metrics: Sequence[dict[str, Any]]) -> str:
 
 
 def write_verdict(output: Path, folders: Sequence[Path]) -> str:
-    """Reads the per-user rows of folders, writes metrics.json, comparisons.json and verdict.txt, returns the words."""
+    """From the per-user rows and tuning of folders to metrics.json, comparisons.json, verdict.txt and its words."""
     scores = read_scores(folders)
     metrics, comparisons = summarise(scores), compare_all(scores)
-    words = "\n".join(sentences(scores, metrics, comparisons)) + "\n"
+    words = "\n".join(sentences(scores, metrics, comparisons, read_validation(folders))) + "\n"
     write_json(output / "metrics.json", metrics)
-    write_json(output / "comparisons.json", [{**asdict(one), "word": one.word} for one in comparisons])
+    rows = [{**asdict(one), "word": one.word} for one in comparisons]
+    for row in rows:
+        row["relative"] = None if np.isnan(row["relative"]) else row["relative"]  # JSON has no NaN
+    write_json(output / "comparisons.json", rows)
     write_text(output / "verdict.txt", words)
     return words

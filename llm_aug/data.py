@@ -15,17 +15,18 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from llm_aug.errors import InputError
 from llm_aug.files import fingerprint, read_json, read_parquet, write_json, write_parquet
+from llm_aug.tidy import INTERACTION_COLUMNS as INTERACTION_COLUMNS
+from llm_aug.tidy import ITEM_COLUMNS as ITEM_COLUMNS
+from llm_aug.tidy import tidy_interactions as tidy_interactions
+from llm_aug.tidy import tidy_items as tidy_items
 
 Kind = Literal["description", "interactions", "history", "review", "profile", "vector"]
 KINDS: tuple[str, ...] = get_args(Kind)
-ITEM_COLUMNS = ("item_id", "title", "description")
-INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "weight", "is_synthetic")
 
 _PAIR = pa.struct(
     [("user_id", pa.string()), ("item_id", pa.string()), ("timestamp", pa.int64()), ("rating", pa.float64())]
@@ -190,53 +191,32 @@ def item_texts(dataset: Dataset) -> list[str]:
     return [item_text(row, dataset.attributes) for row in dataset.items.to_dict("records")]
 
 
-def tidy_items(frame: pd.DataFrame) -> pd.DataFrame:
-    """Known columns first, every value a string, missing values empty. Raises InputError on a missing column."""
-    if "item_id" not in frame:
-        raise InputError(f"items have no column 'item_id' (columns: {', '.join(map(str, frame.columns))})")
-    frame = frame.copy()
-    for column in ("title", "description"):
-        if column not in frame:
-            frame[column] = ""
-    rest = [column for column in frame.columns if column not in ITEM_COLUMNS]
-    return pd.DataFrame({str(column): _strings(frame[column]) for column in (*ITEM_COLUMNS, *rest)})
-
-
-def tidy_interactions(frame: pd.DataFrame) -> pd.DataFrame:
-    """INTERACTION_COLUMNS in order; timestamp (Int64) and rating (Float64 as float) may be missing."""
-    for column in ("user_id", "item_id"):
-        if column not in frame:
-            raise InputError(f"interactions have no column {column!r} (columns: {', '.join(map(str, frame.columns))})")
-    n = len(frame)
-    missing_time = pd.array([pd.NA] * n, dtype="Int64")
-    synthetic = np.asarray(frame["is_synthetic"], dtype=bool) if "is_synthetic" in frame else np.zeros(n, bool)
-    return pd.DataFrame(
-        {
-            "user_id": _strings(frame["user_id"]),
-            "item_id": _strings(frame["item_id"]),
-            "timestamp": pd.array(frame["timestamp"], dtype="Int64") if "timestamp" in frame else missing_time,
-            "rating": np.asarray(frame["rating"], dtype=float) if "rating" in frame else np.full(n, np.nan),
-            "weight": np.asarray(frame["weight"], dtype=float) if "weight" in frame else np.ones(n),
-            "is_synthetic": synthetic,
-        }
-    )
-
-
-def _strings(column: pd.Series) -> np.ndarray:
-    """Python strings: whole floats lose their '.0' (an id read beside a missing value), missing becomes ''."""
-    if pd.api.types.is_float_dtype(column) and (column.dropna() % 1 == 0).all():
-        column = column.astype("Int64")
-    return np.array(["" if pd.isna(value) else str(value) for value in column], dtype=object)
-
-
 def write_dataset(folder: Path, dataset: Dataset) -> None:
     write_parquet(folder / "items.parquet", pa.Table.from_pandas(dataset.items, preserve_index=False))
     write_parquet(folder / "interactions.parquet", pa.Table.from_pandas(dataset.interactions, preserve_index=False))
 
 
 def read_dataset(folder: Path) -> Dataset:
-    items = tidy_items(read_parquet(folder / "items.parquet").to_pandas())
-    return Dataset(items, tidy_interactions(read_parquet(folder / "interactions.parquet").to_pandas()))
+    return Dataset(_read_items(folder / "items.parquet"), _read_interactions(folder / "interactions.parquet"))
+
+
+def _read_items(path: Path) -> pd.DataFrame:
+    items = tidy_items(read_parquet(path).to_pandas())
+    _refuse(path, items["item_id"].duplicated(), "an item_id that stands there before")
+    _refuse(path, items["item_id"] == "", "no item_id")
+    return items
+
+
+def _read_interactions(path: Path) -> pd.DataFrame:
+    interactions = tidy_interactions(read_parquet(path).to_pandas())
+    for name in ("user_id", "item_id"):
+        _refuse(path, interactions[name] == "", f"no {name}")
+    return interactions
+
+
+def _refuse(path: Path, rows: pd.Series, what: str) -> None:
+    if rows.any():
+        raise InputError(f"{path}: {rows.sum()} rows have {what}, the first is row {rows.to_numpy().argmax() + 1}")
 
 
 def split_hash(items: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> str:
@@ -267,20 +247,16 @@ def read_split(folder: Path) -> Split:
 
     A split laid out by someone else may leave out `hash`, `cold_items` and `cold_users`: they are worked out.
     """
-    items = tidy_items(read_parquet(folder / "items.parquet").to_pandas())
+    items = _read_items(folder / "items.parquet")
     names = ("train", "validation", "test")
-    train, validation, test = (tidy_interactions(read_parquet(folder / f"{n}.parquet").to_pandas()) for n in names)
+    train, validation, test = (_read_interactions(folder / f"{name}.parquet") for name in names)
     found = read_json(folder / "split.json") if (folder / "split.json").exists() else {}
-    held = pd.concat([validation, test])
-    cold_items = sorted(set(held["item_id"]) - set(train["item_id"]))
-    cold_users = sorted(set(held["user_id"]) - set(train["user_id"]))
+    if not isinstance(found, dict):
+        raise InputError(f"{folder / 'split.json'} is not a JSON object")
     actual = split_hash(items, (train, validation, test))
     if found.get("hash", actual) != actual:
         raise InputError(f"{folder}: split.json says hash {found['hash']}, the files give {actual}; split again")
-    for name, warm in (("item", set(train["item_id"])), ("user", set(train["user_id"]))):
-        leaked = warm.intersection(found.get(f"cold_{name}s", ()))
-        if leaked:
-            raise InputError(f"{folder}: {len(leaked)} cold {name}s have training rows, for example {min(leaked)!r}")
+    held = pd.concat([validation, test])
     unknown = (set(held["item_id"]) | set(train["item_id"])) - set(items["item_id"])
     if unknown:
         raise InputError(f"{folder}: {len(unknown)} items have interactions but no row in items, e.g. {min(unknown)!r}")
@@ -289,12 +265,26 @@ def read_split(folder: Path) -> Split:
         train=train,
         validation=validation,
         test=test,
-        cold_items=tuple(found.get("cold_items", cold_items)),
-        cold_users=tuple(found.get("cold_users", cold_users)),
+        cold_items=_cold(folder, "item", found, train, held),
+        cold_users=_cold(folder, "user", found, train, held),
         hash=actual,
         strategy=found.get("strategy", "foreign"),
         seed=int(found.get("seed", 0)),
     )
+
+
+def _cold(
+    folder: Path, name: str, found: Mapping[str, Any], train: pd.DataFrame, held: pd.DataFrame
+) -> tuple[str, ...]:
+    """As split.json lists them (in JSON an id may be a number), or all that are held out and not in train."""
+    warm = set(train[f"{name}_id"])
+    if f"cold_{name}s" not in found:
+        return tuple(sorted(set(held[f"{name}_id"]) - warm))
+    cold = tuple(str(one) for one in found[f"cold_{name}s"])
+    leaked = warm.intersection(cold)
+    if leaked:
+        raise InputError(f"{folder}: {len(leaked)} cold {name}s have training rows, for example {min(leaked)!r}")
+    return cold
 
 
 def samples_table(samples: Iterable[Sample]) -> pa.Table:

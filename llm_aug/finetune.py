@@ -33,6 +33,7 @@ from llm_aug.backends.loading import (
     make_engine,
     weights_revision,
     weights_source,
+    without_peft_warnings,
 )
 from llm_aug.checkpoint import recipe_of, whole_folder
 from llm_aug.data import Example
@@ -143,7 +144,8 @@ def with_lora(model: Any, options: FinetuneOptions) -> Any:
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         task_type="SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM",
     )
-    return get_peft_model(model, lora)
+    with without_peft_warnings():
+        return get_peft_model(model, lora)
 
 
 def _bf16(options: FinetuneOptions) -> bool:

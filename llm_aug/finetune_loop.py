@@ -83,6 +83,7 @@ class Windows:
     def __init__(self, rows: Dataset, options: FinetuneOptions, processes: int):
         self.rows = rows
         self.weights = answer_weights(rows)
+        self.mean_weight = float(self.weights.sum()) / sum(map(len, rows["answer"]))
         self.lengths = [len(p) + len(a) for p, a in zip(rows["prompt"], rows["answer"], strict=True)]
         self.options = options
         self.size = processes * options.gradient_accumulation_steps
@@ -105,7 +106,8 @@ class Windows:
 def take_step(run: Run, model: Any, optimizer: Any, windows: Windows, rate: float, step: int) -> tuple[float, int]:
     """One optimizer step. Returns the mean loss per weighted answer token and the tokens read, over all processes.
 
-    The mean is over the whole step, not a mean of batch means, so that accumulation does not change the gradient.
+    The mean is over the whole step, not a mean of batch means, so that accumulation does not change the gradient; and
+    weights are relative to all rows, not to those of the step, or a batch of light rows would count like any other.
     """
     accelerator, rank = run.accelerator, run.accelerator.process_index
     torch.manual_seed(seeds.derive(run.options.seed, "finetune", "step", step, rank) % 2**32)
@@ -113,7 +115,8 @@ def take_step(run: Run, model: Any, optimizer: Any, windows: Windows, rate: floa
         group["lr"] = rate
     accepted = forward_parameters(run.engine.model.__class__)
     batches = windows.batches(step)
-    total = float(sum(windows.weights[batch].sum() for batch in batches))
+    rows = [row for batch in batches for row in batch]
+    total = windows.mean_weight * sum(len(windows.rows[row]["answer"]) for row in rows)
     mine = batches[rank :: accelerator.num_processes]
     rounds = math.ceil(len(batches) / accelerator.num_processes)
     model.train()
@@ -134,8 +137,8 @@ def take_step(run: Run, model: Any, optimizer: Any, windows: Windows, rate: floa
     accelerator.clip_grad_norm_(trainable(run.model).values(), run.options.max_grad_norm)
     optimizer.step()
     optimizer.zero_grad()
-    tokens = sum(windows.lengths[row] for batch in batches for row in batch)
-    return float(accelerator.reduce(loss_sum, "sum")) / total, tokens
+    weight = float(windows.weights[rows].sum())
+    return float(accelerator.reduce(loss_sum, "sum")) / weight, sum(windows.lengths[row] for row in rows)
 
 
 def done_share(progress: Progress, total: int, options: FinetuneOptions) -> float:

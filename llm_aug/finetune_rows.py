@@ -19,12 +19,14 @@ from llm_aug.data import Example
 
 IGNORED = -100
 _GROUP = 64  # batches sorted by length together: enough to save padding, few enough to keep the order random
+_COARSE = 8  # tokens; a finer order would put all "yes" into one batch and all "no", a token shorter, into the next
 
 
 def tokenise(examples: Sequence[Example], rendering: Rendering, max_length: int) -> tuple[Dataset, int]:
     """Rows {prompt, answer (with its end), weight} of at most max_length tokens, and how many examples were dropped.
 
-    Dropped are the longer ones and those of weight 0. Nothing is cut: half a prompt teaches the wrong answer, half an answer teaches to stop in the middle.
+    Dropped are the longer ones and those of weight 0.
+    Nothing is cut: half a prompt teaches the wrong answer, half an answer teaches to stop in the middle.
     """
     prompts = rendering.prompt_ids([example.prompt for example in examples])
     answers = [rendering.answer_ids(example.answer) for example in examples]
@@ -43,7 +45,7 @@ def batch_plan(lengths: Sequence[int], size: int, seed: int, epoch: int) -> list
     order = generator.permutation(len(lengths))
     batches: list[list[int]] = []
     for start in range(0, len(order), size * _GROUP):
-        group = sorted(order[start : start + size * _GROUP].tolist(), key=lambda row: -lengths[row])
+        group = sorted(order[start : start + size * _GROUP].tolist(), key=lambda row: -(lengths[row] // _COARSE))
         batches += [group[first : first + size] for first in range(0, len(group), size)]
     return [batches[place] for place in generator.permutation(len(batches))]
 
@@ -69,7 +71,8 @@ def collate(rows: Sequence[dict[str, Any]], rendering: Rendering, start: Sequenc
         decoder = [([*start, *answer][:-1], [IGNORED] * (len(start) - 1) + answer) for answer in answers]
         written = [ids + [rendering.pad] * (longest - len(ids)) for ids, _ in decoder]
         wanted = [ids + [IGNORED] * (longest - len(ids)) for _, ids in decoder]
-        inputs = {"input_ids": read, "attention_mask": mask, "decoder_input_ids": torch.tensor(written, device=device)}
+        decoded = torch.tensor(written, device=device)
+        inputs: dict[str, Any] = {"input_ids": read, "attention_mask": mask, "decoder_input_ids": decoded}
         return Batch(inputs, torch.tensor(wanted, device=device), weights, tokens)
     read, mask = pad_left([[*p, *a] for p, a in zip(prompts, answers, strict=True)], rendering.pad, device)
     targets, _ = pad_left(answers, IGNORED, device)

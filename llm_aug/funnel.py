@@ -1,9 +1,9 @@
 """The funnel: which users might like an item that nobody has touched yet, found by FAISS in both directions.
 
-Every way of comparing a user with an item is a `Space`: vectors whose inner product is the preference. Spaces are put on
-one scale (z-scores over each user's items), joined by concatenation, and turned into log-probabilities per user, all of
-it inside the vectors, so that one exact inner-product search answers both "which items for this user" and "which users
-for this item".
+Every way of comparing a user with an item is a `Space`: vectors whose inner product is the preference. Spaces are put
+on one scale (z-scores over each user's items), joined by concatenation, and turned into log-probabilities per user, all
+of it inside the vectors, so that one exact inner-product search answers both "which items for this user" and "which
+users for this item".
 
 One candidate: {"user_id": "7", "item_id": "1", "preference": -4.1}
 """
@@ -70,15 +70,14 @@ class Funnel:
 def standardised(space: Space) -> Space:
     """The same space with each user's scores over all items at mean 0, deviation 1.
 
-    <u, v> becomes (<u, v> - m_u) / s_u, written as inner product of [u / s_u, -m_u / s_u] and [v, 1]. A user whose scores
-    do not differ gets the zero vector.
+    <u, v> becomes (<u, v> - m_u) / s_u = <u / s_u, v - mean of v>. A user whose scores do not differ gets the
+    zero vector.
     """
-    mean = space.users @ space.items.mean(axis=0)
-    second = np.cov(space.items, rowvar=False, bias=True).astype(np.float32).reshape(space.items.shape[1], -1)
-    spread = np.sqrt(np.maximum(((space.users @ second) * space.users).sum(axis=1), 0))
+    centred = space.items - space.items.mean(axis=0)
+    covariance = centred.T @ centred / np.float32(len(centred))
+    spread = np.sqrt(np.maximum(((space.users @ covariance) * space.users).sum(axis=1), 0))
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 1e-6)[:, None].astype(np.float32)
-    users = np.hstack([space.users * scale, -mean[:, None] * scale])
-    return Space(space.name, users, np.hstack([space.items, np.ones((len(space.items), 1), np.float32)]))
+    return Space(space.name, space.users * scale, centred)
 
 
 def mixed(spaces: Sequence[Space], weights: Sequence[float]) -> Space:

@@ -38,7 +38,7 @@ class Template:
         """Raises InputError where a variable is missing or the template reaches for what the sandbox forbids."""
         try:
             system, user = (_compile(part).render(values).strip() for part in (self.system, self.user))
-        except TemplateError as error:
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise InputError(f"prompt {self.name}: {error}") from error
         return Prompt(system, user)
 
@@ -58,7 +58,10 @@ def load_template(task: str, style: str) -> Template:
     path = Path(style) if style.endswith(".md") else prompts_folder() / task / f"{style}.md"
     if not path.is_file() or (not style.endswith(".md") and style not in styles(task)):
         raise InputError(f"task {task!r} has no style {style!r}; {did_you_mean(style, styles(task))}")
-    text = path.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # reads any line end as \n
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error}") from error
     parts = _PARTS.match(text)
     if parts is None:
         raise InputError(f"{path}: a prompt has a line [system], words, a line [user], words")

@@ -29,9 +29,9 @@ class TwoTower:
     dimensions: int = 128
     id_dropout: float = 0.5
     temperature: float = 0.1
-    epochs: int = 20
+    epochs: int = 10
     batch_size: int = 2048
-    learning_rate: float = 5e-3
+    learning_rate: float = 1e-2
     seed: int = 0
     GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
 

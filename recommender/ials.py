@@ -37,14 +37,14 @@ class IALS:
             raise Unavailable("iALS needs the extra 'baselines': pip install 'llm-aug[baselines]'") from error
         log = to_log(dataset)
         self.users = log.users
-        model = AlternatingLeastSquares(
-            factors=self.factors,
-            regularization=self.regularization,
-            alpha=self.alpha,
-            iterations=self.iterations,
-            random_state=self.seed,
-        )
-        with threadpool_limits(1, "blas"):  # implicit brings its own threads; nested BLAS threads slow it down
+        with threadpool_limits(1, "blas"):  # implicit brings its own threads, and warns of BLAS threads inside them
+            model = AlternatingLeastSquares(
+                factors=self.factors,
+                regularization=self.regularization,
+                alpha=self.alpha,
+                iterations=self.iterations,
+                random_state=self.seed,
+            )
             model.fit(log.matrix, show_progress=False)
         self.user_factors = np.asarray(model.user_factors)
         self.item_factors = np.asarray(model.item_factors)

@@ -46,7 +46,10 @@ def to_log(dataset: Dataset) -> Log:
 
 
 def pairs_matrix(interactions: pd.DataFrame, users: pd.Index, items: pd.Index) -> csr_matrix:
-    """[len(users), len(items)] of weights; rows of other users or items are left out, repeats keep the largest."""
+    """[len(users), len(items)] of weights; rows of other users or items are left out, repeats keep the largest.
+
+    A pair of weight zero is no pair: it must not make its item a warm one.
+    """
     frame = pd.DataFrame(
         {
             "row": users.get_indexer(pd.Index(interactions["user_id"])),
@@ -54,5 +57,6 @@ def pairs_matrix(interactions: pd.DataFrame, users: pd.Index, items: pd.Index) -
             "weight": np.asarray(interactions["weight"], dtype=np.float32),
         }
     )
-    frame = frame[(frame["row"] >= 0) & (frame["column"] >= 0)].groupby(["row", "column"], as_index=False).max()
+    known = (frame["row"] >= 0) & (frame["column"] >= 0) & (frame["weight"] > 0)
+    frame = frame[known].groupby(["row", "column"], as_index=False).max()
     return csr_matrix((frame["weight"], (frame["row"], frame["column"])), shape=(len(users), len(items)))

@@ -8,10 +8,11 @@ import torch
 from test_builtin import small_corpus, write_corpus
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from llm_aug.builtin import pretrain, training
+from llm_aug.builtin import packing, pretrain, training
 from llm_aug.builtin.packing import Rows
 from llm_aug.builtin.tokenizer import train_tokenizer
 from llm_aug.builtin.training import Limits, Progress, Recipe, Trainer, learning_rate
+from llm_aug.errors import InputError
 
 TINY = Recipe(
     characters=30_000,
@@ -97,18 +98,14 @@ def test_tokens_of_no_weight_teach_nothing(tokenizer: PreTrainedTokenizerFast, r
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
-def test_a_resumed_run_equals_an_unbroken_one(tokenizer: PreTrainedTokenizerFast, rows: Rows, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_unbroken_one(
+    tokenizer: PreTrainedTokenizerFast, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "learning_rate", lambda highest, done: highest)  # the clock decides it otherwise
     whole, first, second = (trainer_of(tokenizer) for _ in range(3))
-    for trainer in (whole, first, second):
-        trainer.recipe = TINY
-    constant = pytest.MonkeyPatch()
-    constant.setattr(training, "learning_rate", lambda highest, done: highest)
-    try:
-        training.train(whole, rows, Limits(10, 6), tmp_path / "whole.pt", nothing)
-        training.train(first, rows, Limits(10, 3), tmp_path / "c.pt", nothing)
-        progress = training.train(second, rows, Limits(10, 6), tmp_path / "c.pt", nothing)
-    finally:
-        constant.undo()
+    training.train(whole, rows, Limits(10, 6), tmp_path / "whole.pt", nothing)
+    training.train(first, rows, Limits(10, 3), tmp_path / "broken.pt", nothing)
+    progress = training.train(second, rows, Limits(10, 6), tmp_path / "broken.pt", nothing)
     assert progress.step == 6
     assert [point["step"] for point in progress.curve] == [3, 6]
     for name, master in whole.masters.items():
@@ -163,6 +160,26 @@ def test_another_corpus_is_another_work_folder(tmp_path: Path) -> None:
     assert len(folders) == 4
 
 
+def test_another_weighting_is_another_work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = pretrain.work_folder(tmp_path, tmp_path, TINY)
+    monkeypatch.setattr(packing, "VERDICT_WEIGHT", 99)
+    assert pretrain.work_folder(tmp_path, tmp_path, TINY) != before
+
+
 def test_a_missing_corpus_ends_in_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pretrain.main(["--corpus", str(tmp_path), "--output", str(tmp_path / "x"), "--work", str(tmp_path)]) == 2
     assert "no corpus file of ours" in capsys.readouterr().err
+
+
+def test_the_recipe_can_be_changed_by_name() -> None:
+    changed = pretrain.recipe_of(["layers=8", "learning_rate=1e-3"], seed=5)
+    assert (changed.layers, changed.learning_rate, changed.seed) == (8, 0.001, 5)
+    assert changed.hidden == Recipe().hidden
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"), [("layer=8", "did you mean 'layers'"), ("layers=many", "layers is a number such as 4")]
+)
+def test_a_wrong_setting_is_named(setting: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        pretrain.recipe_of([setting], seed=0)

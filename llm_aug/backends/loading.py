@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +66,6 @@ class Engine:
 
 def load_engine(name: str, options: LoadOptions) -> Engine:
     """name: a folder or a hub id. Raises Unavailable where model or adapter is missing, InputError on a bad option."""
-    if not sys.stderr.isatty():
-        disable_progress_bar()
     device = resolve_device(options.device)
     config, tokenizer = load_config_and_tokenizer(name, options.trust_remote_code)
     dtype = resolve_dtype(options.dtype, device, getattr(config, "dtype", None))
@@ -129,6 +130,10 @@ def load_config_and_tokenizer(name: str, trust_remote_code: bool = False) -> tup
 
 def load_weights(name: str, config: Any, trust_remote_code: bool = False, **options: Any) -> Any:
     """The model on the CPU, or where a quantisation among the options puts it."""
+    if not sys.stderr.isatty():
+        disable_progress_bar()
+    # Else a hub model without safetensors makes transformers ask a public service to convert it.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     folder = Path(name)
     if folder.is_dir() and not list(folder.glob("*.safetensors")):
         if any(list(folder.glob(pattern)) for pattern in _PICKLED):
@@ -177,9 +182,18 @@ def _with_adapter(model: Any, folder: Path, revision: str) -> Any:
     if trained_on != revision:
         raise InputError(f"{folder} was trained on weights {trained_on}, the model has {revision}; fine-tune again")
     try:
-        return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        with without_peft_warnings():
+            return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     except (RuntimeError, ValueError) as error:
         raise InputError(f"{folder} does not fit the model: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def without_peft_warnings() -> Iterator[None]:
+    """PEFT asks models for a property under its old name, which no user of ours can mend."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+        yield
 
 
 def resolve_device(device: str) -> torch.device:

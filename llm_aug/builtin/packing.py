@@ -13,7 +13,7 @@ from llm_aug.builtin.examples import Document
 from llm_aug.builtin.tokenizer import END
 from llm_aug.data import Prompt
 
-PROMPT_WEIGHT, TEXT_WEIGHT, VERDICT_WEIGHT = 0, 1, 8  # a judge's question is 200 tokens, its verdict one
+PROMPT_WEIGHT, TEXT_WEIGHT, VERDICT_WEIGHT = 0, 1, 30  # a judge's question is 200 tokens, its verdict one
 BATCH = 2000
 
 

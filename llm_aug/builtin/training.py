@@ -89,7 +89,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the processor has it (1.7 times fp32 on one Zen 4 thread), else fp32."""
+    """bf16 where the processor has it (1.4 times as fast as fp32 on one Zen 4 thread), else fp32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
@@ -114,7 +114,7 @@ class Trainer:
         logits = self.model.lm_head(hidden[counted]).float()
         losses = cross_entropy(logits, ids[:, 1:][counted], reduction="none")
         loss = (losses * weights[:, 1:][counted]).sum() / weights[:, 1:].sum().clamp(min=1)
-        loss.backward()
+        torch.autograd.backward(loss)
         for name, parameter in self.model.named_parameters():
             assert parameter.grad is not None
             self.masters[name].grad = parameter.grad.float()

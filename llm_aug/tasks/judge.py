@@ -13,9 +13,12 @@ import pandas as pd
 
 from llm_aug import seeds
 from llm_aug.data import Dataset, Example, Prompt
+from llm_aug.errors import InputError
 from llm_aug.prompt import Template, load_template
 
 ANSWERS = ("yes", "no")
+VARIABLES = frozenset({"history", "item"})
+WORD_CHARS = 16  # a "word" of 10,000 characters would push the whole history out of a small model's window
 
 
 @dataclass(frozen=True)
@@ -26,32 +29,52 @@ class Judge:
     history: int = 8
     words: int = 14
 
+    def __post_init__(self) -> None:
+        if self.history < 1 or self.words < 1:
+            raise InputError(f"judge: history ({self.history}) and words ({self.words}) are at least 1")
+
     @cached_property
     def template(self) -> Template:
-        return load_template("judge", self.style)
+        template = load_template("judge", self.style)
+        if template.variables != VARIABLES:
+            asked = ", ".join(sorted(template.variables)) or "nothing"
+            raise InputError(
+                f"prompt {template.name} asks for {asked}; a judge is shown history and item, both of them"
+            )
+        return template
 
     @property
     def prompt_hash(self) -> str:
         return self.template.hash
 
     def lines(self, dataset: Dataset) -> dict[str, str]:
-        """A short line for each item: title, then attributes, cut to `words`."""
+        """A short line for each item: title, then attributes, cut to `words`; the description where it has neither."""
         columns = ["title", *dataset.attributes]
         return {
-            row["item_id"]: " ".join(
-                ". ".join(str(row[name]).replace("|", ", ") for name in columns if row[name]).split()[: self.words]
-            )
+            row["item_id"]: self._line([row[name] for name in columns]) or self._line([row["description"]])
             for row in dataset.items.to_dict("records")
         }
+
+    def _line(self, values: Sequence[str]) -> str:
+        text = ". ".join(value.replace("|", ", ") for value in values if value)
+        return " ".join(text.split()[: self.words])[: self.words * WORD_CHARS].rstrip()
 
     def histories(self, dataset: Dataset) -> dict[str, tuple[str, ...]]:
         """The latest item ids of each user, oldest first; without times, the last by item id."""
         ordered = dataset.interactions.sort_values(["user_id", "timestamp", "item_id"], na_position="first")
-        latest = ordered.groupby("user_id", sort=False).tail(self.history)
-        return {str(user): tuple(rows["item_id"]) for user, rows in latest.groupby("user_id", sort=False)}
+        items: dict[str, list[str]] = {}
+        for user, item in zip(ordered["user_id"], ordered["item_id"], strict=True):
+            items.setdefault(user, []).append(item)
+        return {user: tuple(liked[-self.history :]) for user, liked in items.items()}
 
     def prompt(self, history: Sequence[str], item_id: str, lines: Mapping[str, str]) -> Prompt:
         return self.template.render(history=[lines[one] for one in history], item=lines[item_id])
+
+    def prompts(self, dataset: Dataset, pairs: pd.DataFrame) -> Iterator[Prompt]:
+        """One for each row of pairs (user_id, item_id), in order; dataset: the log that the histories come from."""
+        lines, histories = self.lines(dataset), self.histories(dataset)
+        for user, item in zip(pairs["user_id"], pairs["item_id"], strict=True):
+            yield self.prompt(histories[user], item, lines)
 
     def examples(self, dataset: Dataset, labelled: pd.DataFrame, seed: int, negatives: int = 1) -> Iterator[Example]:
         """As many 'no' as `negatives` times the 'yes', all from one funnel's own candidate lists.
@@ -59,13 +82,10 @@ class Judge:
         labelled: user_id, item_id, label over pseudo-cold items; dataset: the log without them. A negative drawn from
         anywhere else would teach that what is similar is wrong.
         """
-        lines, histories = self.lines(dataset), self.histories(dataset)
-        rows = labelled[labelled["user_id"].isin(list(histories))]
         random = seeds.generator(seed, "judge", "examples")
-        yes, no = rows[rows["label"]], rows[~rows["label"]]
+        yes, no = labelled[labelled["label"]], labelled[~labelled["label"]]
         kept = random.permutation(len(no))[: len(yes) * negatives]
         chosen = pd.concat([yes, no.iloc[kept]])
-        for position in random.permutation(len(chosen)):
-            row = chosen.iloc[position]
-            prompt = self.prompt(histories[row["user_id"]], row["item_id"], lines)
-            yield Example(prompt, ANSWERS[0] if row["label"] else ANSWERS[1])
+        chosen = chosen.iloc[random.permutation(len(chosen))]
+        for prompt, label in zip(self.prompts(dataset, chosen), chosen["label"], strict=True):
+            yield Example(prompt, ANSWERS[0] if label else ANSWERS[1])

@@ -1,0 +1,94 @@
+"""What stands on a command line, as arms and students: the same words for `llm-aug evaluate` and `eval.cold_start`.
+
+--arm llm=KEPT                     an arm; the same name twice is one arm of both: --arm both=PAIRS --arm both=TEXTS
+--student ials:factors=32,alpha=5  a student with some of its options fixed, the others are tuned
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from eval.arms import Arm, again, read_arm
+from llm_aug.data import Split
+from llm_aug.errors import InputError
+from recommender import STUDENTS, make_student
+
+Students = dict[str, dict[str, Any]]
+ArmPaths = Mapping[str, Sequence[Path]]
+
+
+def parse_arms(given: Sequence[str]) -> dict[str, list[Path]]:
+    """{"llm": [KEPT]} of ["llm=KEPT"]. Raises InputError where a part is missing."""
+    found: dict[str, list[Path]] = {}
+    for entry in given:
+        name, equals, path = entry.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"arm {entry!r}: write NAME=FOLDER, as in llm=runs/kept")
+        found.setdefault(name, []).append(Path(path))
+    return found
+
+
+def parse_students(given: Sequence[str]) -> Students:
+    """{"ials": {"factors": 32}} of ["ials:factors=32"], checked; of nothing, every student."""
+    found: Students = {}
+    for entry in given:
+        name, _, options = entry.partition(":")
+        if name in found:
+            raise InputError(f"student {name!r} is named twice; write one with all of its options")
+        found[name] = parse_options([part for part in options.split(",") if part])
+    return checked_students(found or {name: {} for name in STUDENTS})
+
+
+def parse_options(given: Sequence[str]) -> dict[str, Any]:
+    """{"factors": 32, "encoder": "minilm"} of ["factors=32", "encoder=minilm"]."""
+    found = {}
+    for entry in given:
+        name, equals, value = entry.partition("=")
+        if not (name and equals):
+            raise InputError(f"option {entry!r}: write key=value, as in factors=32")
+        found[name] = _value(value)
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def checked_students(students: Mapping[str, Mapping[str, Any]]) -> Students:
+    """The options in the types that the students declare. Raises InputError for a name or a value that does not fit."""
+    if not students:
+        raise InputError("no student is named; nothing can be evaluated")
+    return {name: _checked(name, dict(options or {})) for name, options in students.items()}
+
+
+def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    if not options and name in STUDENTS:  # nothing to check, so nothing heavy to import
+        return {}
+    make_student(name, options)
+    module, _, attribute = STUDENTS[name].partition(":")
+    try:
+        typed = TypeAdapter(getattr(import_module(module), attribute)).validate_python(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"student {name!r}: {where} is {first['input']!r}: {first['msg'].lower()}") from error
+    return {option: getattr(typed, option) for option in options}
+
+
+def read_arms(paths: ArmPaths, split: Split) -> list[Arm]:
+    """Every arm, then the A/A arm at the volume of the first arm that has pairs."""
+    arms = [
+        Arm(name, [sample for path in parts for sample in read_arm(name, path, split).samples])
+        for name, parts in paths.items()
+    ]
+    pairs = next((arm.pairs for arm in arms if arm.pairs), 0)
+    return [*arms, again(split, pairs)]

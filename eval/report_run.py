@@ -1,0 +1,189 @@
+"""What a run folder tells a report, found by file name wherever it lies: nothing here depends on how a run is laid out.
+
+Rows of the same arm under several seeds are added up; the arm is the folder's name without 04-, samples- or kept-.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from llm_aug import seeds
+from llm_aug.data import ITEM_COLUMNS, SAMPLE_SCHEMA, samples_from
+from llm_aug.errors import InputError
+from llm_aug.files import read_json, read_parquet
+
+SHOWN = 200
+RECORDS = ("manifest.json", "split.json", "clean.json", "filter.json", "funnel.json", "arms.json")
+LISTED = 12
+POINTS = 240  # of a loss curve: as many as its width in pixels could show
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files under root in the order of their paths. notes: grows by a line for each that cannot be read."""
+
+    root: Path
+    notes: list[str]
+
+    def json(self, name: str, kind: type = dict) -> Iterator[tuple[Path, Any]]:
+        """Those that hold a `kind`; others of that name are not meant."""
+        for path in sorted(self.root.rglob(name)):
+            try:
+                value = read_json(path)
+            except InputError as error:
+                self.notes.append(f"{error}.")
+                continue
+            if isinstance(value, kind):
+                yield path, value
+
+    def tables(self, name: str) -> Iterator[tuple[Path, pa.Table]]:
+        for path in sorted(self.root.rglob(name)):
+            try:
+                yield path, read_parquet(path)
+            except InputError as error:
+                self.notes.append(f"{error}.")
+
+    def place(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+def read_run(found: Found) -> dict[str, Any]:
+    finetunes = [
+        {**record, "place": found.place(path.parent), "line": _curve(record.get("curve", ()))}
+        for path, record in found.json("finetune.json")
+    ]
+    aucs = [
+        {"place": found.place(path.parent), **record["auc_in_pseudo_cold_lists"]}
+        for path, record in found.json("metrics.json")
+        if "auc_in_pseudo_cold_lists" in record
+    ]
+    return {
+        "funnels": _funnels(found),
+        "samples": _samples(found),
+        "aucs": aucs,
+        "finetunes": finetunes,
+        "costs": _costs(found),
+        "records": [(found.place(path), list(_flat(value))) for name in RECORDS for path, value in found.json(name)],
+    }
+
+
+def _arm(folder: Path) -> str:
+    return re.sub(r"^(\d+[-_])?((samples|kept)[-_])?", "", folder.name) or folder.name
+
+
+def _funnels(found: Found) -> dict[str, dict[str, Any]]:
+    """Per arm: counts (asked, parsed, rejected, failed, judged, kept, dropped) and both kinds of reasons with theirs."""
+    arms: dict[str, dict[str, Any]] = {}
+
+    def of(path: Path) -> dict[str, Any]:
+        empty = {"counts": Counter(), "rejected": Counter(), "dropped": Counter()}
+        return arms.setdefault(_arm(path.parent), empty)
+
+    for path, record in found.json("manifest.json"):
+        counts = record.get("counts") or {}
+        if "asked" in counts:
+            of(path)["counts"].update({name: counts.get(name, 0) for name in ("asked", "parsed", "rejected", "failed")})
+    for path, table in found.tables("rejects.parquet"):
+        of(path)["rejected"].update(table["reason"].to_pylist())
+    for path, record in found.json("filter.json"):
+        of(path)["counts"].update(record.get("counts", {}))
+        of(path)["dropped"].update(record.get("reasons", {}))
+    return arms
+
+
+def _samples(found: Found) -> list[dict[str, Any]]:
+    """At most SHOWN, one from each file in turn; only such as a model made, where there are any."""
+    filtered = {_arm(path.parent) for path in found.root.rglob("kept.parquet")}
+    drawn = []
+    for name, state in (("kept.parquet", "kept"), ("dropped.parquet", "dropped"), ("samples.parquet", "not filtered")):
+        for path, table in found.tables(name):
+            ours = set(SAMPLE_SCHEMA.names) <= set(table.column_names)
+            if ours and (state != "not filtered" or _arm(path.parent) not in filtered):
+                drawn.append(_draw(found, path, table, state))
+    some = [row for row in chain.from_iterable(zip_longest(*drawn)) if row]
+    shown = ([row for row in some if row["sample"].origin.model] or some)[:SHOWN]
+    subjects = {row["sample"].subject for row in shown}
+    pairs = chain.from_iterable(row["sample"].interactions or () for row in shown)
+    facts = _facts(found, subjects | {pair.item_id for pair in pairs})
+    for row in shown:
+        row["facts"] = facts.get(row["sample"].subject, {})
+        row["pairs"] = [(pair, facts.get(pair.item_id, {}).get("title", "")) for pair in row["sample"].interactions or ()]
+    return sorted(shown, key=lambda row: (row["arm"], row["sample"].subject, row["sample"].sample_id))
+
+
+def _draw(found: Found, path: Path, table: pa.Table, state: str) -> list[dict[str, Any]]:
+    """SHOWN rows of one file at random, each with what the filter said of it."""
+    place = found.place(path.parent)
+    drawn = seeds.generator(0, "report", place, path.name).permutation(table.num_rows)[:SHOWN]
+    table = table.take(pa.array(drawn))
+    scores = _scores(path.with_name("scores.parquet"), table["sample_id"])
+    samples = samples_from(table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA))
+    common = {"state": state, "reason": "", "nearest": "", "arm": _arm(path.parent), "place": place}
+    verdicts = [{name: row.get(name) or "" for name in ("reason", "nearest")} for row in table.to_pylist()]
+    return [
+        {**common, **verdict, "sample": sample, "scores": scores.get(sample.sample_id, {})}
+        for sample, verdict in zip(samples, verdicts, strict=True)
+    ]
+
+
+def _scores(path: Path, sample_ids: pa.ChunkedArray) -> dict[str, dict[str, float]]:
+    """By sample the score of each filter step that gave one."""
+    if not path.is_file():
+        return {}
+    table = read_parquet(path)
+    rows = table.filter(pc.is_in(table["sample_id"], sample_ids)).to_pylist()
+    return {row.pop("sample_id"): {step: score for step, score in row.items() if score is not None} for row in rows}
+
+
+def _facts(found: Found, item_ids: set[str]) -> dict[str, dict[str, str]]:
+    """By item the columns of its catalogue row that hold something."""
+    facts: dict[str, dict[str, str]] = {}
+    for _, table in found.tables("items.parquet"):
+        if set(ITEM_COLUMNS) <= set(table.column_names):
+            for row in table.filter(pc.is_in(table["item_id"], pa.array(sorted(item_ids), pa.string()))).to_pylist():
+                facts[row["item_id"]] = {name: str(value) for name, value in row.items() if value}
+    return facts
+
+
+def _curve(curve: Sequence[Sequence[float]]) -> dict[str, Any] | None:
+    """The loss by step, averaged over windows: SVG points in a box of 100 x 100, and the ends of both axes."""
+    finite = np.array([point for point in curve if np.isfinite(point).all()], dtype=float).reshape(-1, 2)
+    if len(finite) < 2:
+        return None
+    windows = np.array([part.mean(axis=0) for part in np.array_split(finite, min(POINTS, len(finite)))])
+    low, high = windows.min(axis=0), windows.max(axis=0)
+    places = 100 * (windows - low) / np.where(high > low, high - low, 1)
+    points = " ".join(f"{x:.2f},{100 - y:.2f}" for x, y in places)
+    return {"points": points, "steps": int(finite[-1, 0]), "low": low[1], "high": high[1], "last": windows[-1, 1]}
+
+
+def _costs(found: Found) -> dict[str, Counter[str]]:
+    """Per stage folder how many answers a model gave, and the tokens in them."""
+    costs: dict[str, Counter[str]] = {}
+    for path, table in found.tables("answers/*.parquet"):
+        if "n_tokens" in table.column_names:
+            tokens = pc.sum(table["n_tokens"]).as_py() or 0
+            costs.setdefault(found.place(path.parent.parent), Counter()).update(answers=table.num_rows, tokens=tokens)
+    return costs
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """A record as (dotted name, words); a long list is cut to its length and its first entries."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        words = ", ".join(map(str, value[:LISTED]))
+        yield name, f"{len(value)}: {words}, …" if len(value) > LISTED else words
+    else:
+        yield name, str(value)

@@ -1,0 +1,280 @@
+"""The recipe: one YAML file, or the flags of one command, as frozen models; what is not known is refused by name.
+
+Each section is the options class of the stage that it belongs to, so that every default stands in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from eval.arguments import checked_students
+from eval.cold_start import EvaluateOptions
+from eval.split import SplitOptions
+from llm_aug.candidates import FunnelOptions
+from llm_aug.clean import CleanOptions
+from llm_aug.data import Sampling
+from llm_aug.errors import InputError, did_you_mean
+from llm_aug.filters import FILTERS
+from llm_aug.finetune_options import FinetuneOptions
+from llm_aug.prompt import load_template
+from llm_aug.simulate import SimulateOptions
+
+STRICT = ConfigDict(extra="forbid", frozen=True)
+ARMS = Literal["funnel", "random", "active", "llm", "llm+rewrite"]
+LEARNT = Literal["judge", "rewrite"]
+# What several sections share is said once, at this place.
+ELSEWHERE = {
+    "split.seed": "seeds",
+    "funnel.seed": "seeds",
+    "finetune.seed": "seeds",
+    "finetune.model": "model",
+    "finetune.device": "engine.device",
+    "finetune.trust_remote_code": "engine.trust_remote_code",
+    "interactions.seed": "seeds",
+    "interactions.split_hash": "split",
+    "evaluate.encoder": "encoder",
+}
+
+
+class Section(BaseModel):
+    model_config = STRICT
+
+
+class Data(Section):
+    """source: what `prepare` reads, in a file relative to that file; builtin:movielens is bundled. columns: ours: theirs."""
+
+    source: str
+    format: str | None = None
+    columns: dict[str, str] = {}
+
+
+class Engine(Section):
+    """How to run a model: nothing here is part of what makes a row."""
+
+    device: str = "auto"
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    batch_tokens: int | None = Field(None, ge=1)
+
+
+class Finetune(FinetuneOptions):
+    """tasks: whose examples are mixed; limit: examples at most, drawn at random."""
+
+    model: str = ""
+    tasks: tuple[LEARNT, ...] = Field(("judge",), min_length=1)
+    limit: int | None = Field(None, ge=1)
+
+
+class Rewrite(Section):
+    """Item descriptions: limit items are asked, copies times each; the rest is the sampling."""
+
+    style: str = "describe"
+    limit: int | None = Field(None, ge=1)
+    copies: int = Field(1, ge=1)
+    temperature: float = Field(Sampling().temperature, ge=0)
+    top_p: float = Field(Sampling().top_p, gt=0, le=1)
+    max_tokens: int = Field(Sampling().max_tokens, ge=1)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+
+def _filter_section() -> Any:
+    """A field for each filter that has options, of the filter's own class of options."""
+    found: dict[str, Any] = {}
+    for name, place in FILTERS.items():
+        module, _, attribute = place.partition(":")
+        config = getattr(import_module(module), attribute).Config
+        if fields(config):
+            found[name] = (config, config())
+    return create_model("Filters", __base__=Section, **found)
+
+
+Filters = _filter_section()
+
+
+class Recipe(Section):
+    """seeds: one split, and all that follows from it, per seed. finetune: null asks the model as it is.
+
+    failed_share: a run goes on where at most this share of the requests got no answer.
+    """
+
+    data: Data | None = None
+    clean: CleanOptions = CleanOptions()
+    split: SplitOptions = SplitOptions()
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    model: str = "builtin:mini"
+    encoder: str = "minilm"
+    engine: Engine = Engine()
+    funnel: FunnelOptions = FunnelOptions()
+    finetune: Finetune | None = Finetune()
+    rewrite: Rewrite = Rewrite()
+    interactions: SimulateOptions = SimulateOptions()
+    filter: Filters = Filters()  # type: ignore[valid-type]
+    arms: tuple[ARMS, ...] = ("funnel", "random", "active", "llm", "llm+rewrite")
+    evaluate: EvaluateOptions = EvaluateOptions()
+    failed_share: float = Field(0.01, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _early(self) -> Recipe:
+        """What would otherwise fail after hours of work."""
+        load_template("rewrite", self.rewrite.style)
+        load_template("judge", self.interactions.judge.style)
+        for name in ("seeds", "arms"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise InputError(f"{name} names {max(values, key=values.count)!r} twice")
+        return self
+
+    @property
+    def seed(self) -> int:
+        """Of one split; a recipe of several is taken apart by `at`."""
+        return self.seeds[0]
+
+    def at(self, seed: int) -> Recipe:
+        return self.model_copy(update={"seeds": (seed,)})
+
+    def section(self, name: str) -> Any:
+        """A section as JSON values, without what is said elsewhere."""
+        return self.resolved()[name]
+
+    def resolved(self) -> dict[str, Any]:
+        """Every value, default or not, as a file that `load_recipe` reads back."""
+        found = self.model_dump(mode="json")
+        for path in ELSEWHERE:
+            section, _, key = path.partition(".")
+            if found[section] is not None:
+                del found[section][key]
+        return found
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A YAML file and `a.b=c` overrides. Raises InputError that names file, key and how to mend it."""
+    values = _read(path)
+    data = values.get("data")
+    if isinstance(data, dict) and isinstance(data.get("source"), str) and not data["source"].startswith("builtin:"):
+        data["source"] = str((path.parent / data["source"]).resolve())
+    for override in overrides:
+        _set(values, override)
+    return _checked(values, str(path))
+
+
+def recipe_of(**sections: Any) -> Recipe:
+    """Of the flags of a command: a None among them was not given."""
+    return _checked(_without_none(sections), "options")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8-sig"), _OnceLoader)  # noqa: S506  (a SafeLoader)
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError(f"{path} is not a file; `llm-aug init FOLDER` writes a recipe to start from") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} holds no recipe: its top level is {type(found).__name__}, not keys and values")
+    return found
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which PyYAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise InputError(f"--set {override}: write key=value, as in --set split.cold_fraction=0.3")
+    *sections, last = path.split(".")
+    place = values
+    for name in sections:
+        if place.get(name) is None:
+            place[name] = {}
+        place = place[name]
+        if not isinstance(place, dict):
+            raise InputError(f"--set {override}: {name} is a value and has no key {last!r}")
+    try:
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: the value is not readable YAML") from error
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: _without_none(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _checked(values: Mapping[str, Any], where: str) -> Recipe:
+    for path, owner in ELSEWHERE.items():
+        section, _, key = path.partition(".")
+        found = values.get(section)
+        if isinstance(found, Mapping) and key in found:
+            raise InputError(f"{where}: {path} is not set here: it comes from {owner!r}")
+    # A section whose every line is a comment reads as null; only finetune means something by it.
+    given = {name: value for name, value in values.items() if value is not None or name == "finetune"}
+    try:
+        recipe = Recipe.model_validate(given)
+        students = checked_students(recipe.evaluate.students)
+        return recipe.model_copy(update={"evaluate": replace(recipe.evaluate, students=students)})
+    except ValidationError as error:
+        raise InputError(f"{where}: {_sentence(error)}") from error
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    first, *rest = error.errors()
+    *parents, last = path = [str(part) for part in first["loc"]]
+    name = ".".join(path)
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        words = f"no such key as {name}; {did_you_mean(last, _known(parents))}"
+    elif first["type"] == "literal_error":
+        words = f"{name} is {first['input']!r}; {did_you_mean(str(first['input']), get_args(_literal(path)))}"
+    elif first["type"] == "missing":
+        words = f"{name} is missing"
+    else:
+        words = f"{name} is {first['input']!r}: {first['msg'].lower()}"
+    return f"{words} (and {len(rest)} more)" if rest else words
+
+
+def _types(kind: Any) -> dict[str, Any]:
+    """Field name -> annotation of a model or of a dataclass."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return {field.name: hints[field.name] for field in fields(kind)}
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return {name: field.annotation for name, field in kind.model_fields.items()}
+    return {}
+
+
+def _kind(path: Sequence[str]) -> Any:
+    """The annotation behind a dotted path; the class itself where it is optional."""
+    kind: Any = Recipe
+    for name in path:
+        kind = _types(kind).get(name, kind)
+        kind = next((part for part in get_args(kind) if _types(part)), kind)
+    return kind
+
+
+def _known(parents: Sequence[str]) -> Iterable[str]:
+    return (name for name in _types(_kind(parents)) if ".".join([*parents, name]) not in ELSEWHERE)
+
+
+def _literal(path: Sequence[str]) -> Any:
+    """The Literal behind a path, which may end in an index: tuple[Literal[...], ...]."""
+    kind = _kind([part for part in path if not part.isdigit()])
+    return next((part for part in get_args(kind) if get_args(part)), kind)

@@ -1,0 +1,246 @@
+"""The stages in order, a table of contents: a recipe and folders in, one folder out, done once.
+
+prepare -> split -> finetune -> rewrite, interactions -> filter_samples -> evaluate -> report;  train -> recommend
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from eval import arguments, cold_start
+from eval.split import cut
+from llm_aug import filters, sources
+from llm_aug.backends import LLM, load_llm
+from llm_aug.clean import CleanResult, clean, write_clean
+from llm_aug.config import Engine, Recipe
+from llm_aug.data import item_texts, read_dataset, read_split, write_split
+from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
+from llm_aug.files import sha256_file
+from llm_aug.generate import GenerateOptions, generate
+from llm_aug.learn import candidates_of, examples_of, finetune_options
+from llm_aug.prompt import load_template
+from llm_aug.simulate import GENERATORS, simulate
+from llm_aug.sources.samples import read_samples
+from llm_aug.stage import Outcome, content, identity, once, samples_file, split_content
+from llm_aug.tasks import load_task
+from llm_aug.vectors import Cached, load_encoder
+
+BUNDLED = Path(__file__).resolve().parent / "builtin"
+
+
+def prepare(recipe: Recipe, output: Path) -> Outcome:
+    """The source of the recipe -> output/{items,interactions}.parquet and what was dropped and why."""
+    if recipe.data is None:
+        raise InputError("data.source is missing: name the folder or file to read")
+    raw = sources.read(_source(recipe.data.source), recipe.data.columns, recipe.data.format)
+    made = {
+        "files": {path.name: sha256_file(path) for path in raw.files},
+        "columns": recipe.data.columns,
+        "clean": recipe.section("clean"),
+    }
+
+    def work() -> Outcome:
+        result = clean(raw, recipe.clean)
+        write_clean(output, result)
+        return Outcome(_cleaned(result), result.counts)
+
+    return once(output, "prepare", made, work)
+
+
+def split(recipe: Recipe, data: Path, output: Path) -> Outcome:
+    """What `prepare` wrote -> train, validation and test with cold items or users."""
+    made = {
+        "data": content(data / "items.parquet", data / "interactions.parquet"),
+        "split": recipe.section("split"),
+        "seed": recipe.seed,
+    }
+
+    def work() -> Outcome:
+        found = cut(read_dataset(data), replace(recipe.split, seed=recipe.seed))
+        write_split(output, found)
+        parts = {name: len(getattr(found, name)) for name in ("train", "validation", "test")}
+        shared = " + ".join(f"{count} {name}" for name, count in parts.items())
+        cold = {"cold_items": len(found.cold_items), "cold_users": len(found.cold_users)}
+        line = f"{sum(parts.values())} pairs = {shared}; {' and '.join(f'{n} {k}' for k, n in cold.items())}"
+        return Outcome(line.replace("_", " "), {**parts, **cold, "hash": found.hash})
+
+    return once(output, "split", made, work)
+
+
+def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
+    """The tasks' own examples of the training data -> an adapter."""
+    options = finetune_options(recipe)
+    made: dict[str, Any] = {"split": split_content(split), "model": identity(recipe.model), "seed": recipe.seed}
+    made["finetune"] = _recipe_part(recipe, "finetune", "save_steps", "gradient_checkpointing")
+    if "judge" in made["finetune"]["tasks"]:
+        made |= _judged(recipe)
+    if "rewrite" in made["finetune"]["tasks"]:
+        made["rewrite"] = load_template("rewrite", recipe.rewrite.style).hash
+
+    def work() -> Outcome:
+        from llm_aug.finetune import finetune as train_adapter
+
+        found = read_split(split)
+        training, validation = examples_of(recipe, found)
+        result = train_adapter(training, validation, options, output, found.hash)
+        line = f"{len(training)} examples = {result.examples} used + {result.dropped} too long; {result.steps} steps"
+        if result.validation_after is not None:
+            line += f", validation loss {result.validation_before:.3f} -> {result.validation_after:.3f}"
+        counts = {key: value for key, value in asdict(result).items() if key not in ("adapter", "curve", "reused")}
+        return Outcome(line, counts)
+
+    return once(output, "finetune", made, work, marks_start=False)
+
+
+def rewrite(recipe: Recipe, split: Path, adapter: Path | None, output: Path) -> Outcome:
+    """Item descriptions, written by the model."""
+    asked = recipe.rewrite
+    made = {
+        "split": split_content(split),
+        **_answered_by(recipe, adapter),
+        "prompt": load_template("rewrite", asked.style).hash,
+        "sampling": asdict(asked.sampling),
+        "seed": recipe.seed,
+    }
+
+    def work() -> Outcome:
+        found = read_split(split)
+        task = load_task("rewrite", style=asked.style, copies=asked.copies, limit=asked.limit, seed=recipe.seed)
+        options = GenerateOptions(sampling=asked.sampling, seed=recipe.seed, split_hash=found.hash)
+        result = generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, output)
+        return _answered(recipe, str(result), asdict(result))
+
+    return once(output, "rewrite", made, work, size={"limit": asked.limit, "copies": asked.copies})
+
+
+def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | None, output: Path) -> Outcome:
+    """Users for cold items: graded by the model (llm), by the funnel alone, or drawn (random, active)."""
+    if generator not in GENERATORS:
+        raise InputError(f"no generator {generator!r}; {did_you_mean(generator, GENERATORS)}")
+    made = {"generator": generator, "split": split_content(split), **_judged(recipe), "seed": recipe.seed}
+    if generator == "llm":
+        made |= _answered_by(recipe, adapter)
+
+    def work() -> Outcome:
+        found = read_split(split)
+        candidates = candidates_of(recipe, found)
+        options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash)
+        llm = _llm(recipe.model, adapter, recipe.engine) if generator == "llm" else None
+        result = simulate(generator, candidates, found.training, output, options, llm)
+        return _answered(recipe, str(result), {key: value for key, value in asdict(result).items() if key != "auc"})
+
+    return once(output, f"interactions by {generator}", made, work)
+
+
+def filter_samples(recipe: Recipe, samples: Path, split: Path, output: Path) -> Outcome:
+    """Samples -> kept.parquet and dropped.parquet, each drop with its reason."""
+    options = {name: _without_none(values) for name, values in recipe.section("filter").items()}
+    made = {
+        "samples": content(samples_file(samples)),
+        "split": split_content(split),
+        "encoder": identity(recipe.encoder),
+        "filter": options,
+    }
+
+    def work() -> Outcome:
+        training = read_split(split).training
+        encoder = Cached(load_encoder(recipe.encoder, item_texts(training)))
+        result = filters.run(read_samples(samples), training, encoder, options)
+        result.write(output)
+        if not result.kept:
+            raise ShortOfTarget(f"no sample of {samples} was kept: {result}; see {output}/dropped.parquet")
+        return Outcome(str(result), {**result.summary()["counts"], "reasons": result.reasons})
+
+    return once(output, "filter", made, work)
+
+
+def evaluate(recipe: Recipe, arms: arguments.ArmPaths, split: Path, output: Path) -> Outcome:
+    """Every student on real data, on each arm and on the A/A arm -> metrics, comparisons and a verdict."""
+    made = {
+        "arms": {name: [content(samples_file(path)) for path in paths] for name, paths in arms.items()},
+        "split": split_content(split),
+        "evaluate": recipe.section("evaluate"),
+        "encoder": identity(recipe.encoder),
+    }
+
+    def work() -> Outcome:
+        found = read_split(split)
+        read = arguments.read_arms(arms, found)
+        cold_start.evaluate(found, read, replace(recipe.evaluate, encoder=recipe.encoder), output)
+        counts = {"students": len(recipe.evaluate.students), "arms": len(read) + 1, "seeds": len(recipe.evaluate.seeds)}
+        return Outcome(" x ".join(f"{count} {name}" for name, count in counts.items()) + " evaluated", counts)
+
+    return once(output, "evaluate", made, work)
+
+
+def report(scores: Sequence[Path], output: Path, title: str, run: Path | None = None) -> Path:
+    """One self-contained page from evaluated folders; returns its path."""
+    from eval.report import write_report
+
+    for folder in scores:
+        if not (folder / "per_user.parquet").is_file():
+            raise InputError(f"{folder} holds no scores (no per_user.parquet); make them with `llm-aug evaluate`")
+    write_report(output, title, scores, run)
+    return output if output.suffix == ".html" else output / "report.html"
+
+
+@lru_cache(maxsize=1)
+def _llm(name: str, adapter: Path | None, engine: Engine) -> LLM:
+    """The model of the last stage stays loaded for the next."""
+    return load_llm(name, adapter, engine.device, engine.dtype, engine.trust_remote_code, engine.batch_tokens)
+
+
+def _source(name: str) -> Path:
+    if not name.startswith("builtin:"):
+        return Path(name)
+    known = {f"builtin:{path.parent.name}": path.parent for path in BUNDLED.glob("*/interactions.parquet")}
+    if name not in known:
+        raise InputError(f"no source {name!r} is bundled; {did_you_mean(name, known)}")
+    return known[name]
+
+
+def _recipe_part(recipe: Recipe, section: str, *faster: str) -> dict[str, Any]:
+    """A section without what changes speed alone."""
+    return {name: value for name, value in recipe.section(section).items() if name not in faster}
+
+
+def _judged(recipe: Recipe) -> dict[str, Any]:
+    """What decides on the candidates and on how they are judged."""
+    return {
+        "encoder": identity(recipe.encoder),
+        "funnel": recipe.section("funnel"),
+        "interactions": _recipe_part(recipe, "interactions", "chunk", "shard_seconds"),
+        "judge_prompt": load_template("judge", recipe.interactions.judge.style).hash,
+    }
+
+
+def _answered_by(recipe: Recipe, adapter: Path | None) -> dict[str, str]:
+    return {"model": identity(recipe.model), "adapter": identity(str(adapter)).rpartition("@")[2] if adapter else ""}
+
+
+def _answered(recipe: Recipe, line: str, counts: Mapping[str, Any]) -> Outcome:
+    """Raises ShortOfTarget where more requests failed than the recipe allows: a second run asks them again."""
+    if counts["failed"] > recipe.failed_share * counts["asked"]:
+        raise ShortOfTarget(
+            f"{counts['failed']} of {counts['asked']} requests failed: {line}; what succeeded is written, "
+            "run again to retry the others"
+        )
+    return Outcome(line, counts)
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _cleaned(result: CleanResult) -> str:
+    parts = []
+    for part in result.counts.values():
+        dropped = part["dropped"]
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.items())
+        gone = f" + {sum(dropped.values())} dropped ({reasons})" if dropped else ""
+        parts.append(f"{part['file']}: {part['read']} read = {part['kept']} kept{gone}")
+    return "; ".join(parts)
