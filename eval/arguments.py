@@ -47,12 +47,19 @@ def parse_students(given: Sequence[str]) -> Students:
 
 def parse_options(given: Sequence[str]) -> dict[str, Any]:
     """{"factors": 32, "encoder": "minilm"} of ["factors=32", "encoder=minilm"]."""
-    found = {}
+    return {name: _value(text) for name, text in parse_pairs(given, "factors=32").items()}
+
+
+def parse_pairs(given: Sequence[str], example: str) -> dict[str, str]:
+    """{"item_id": "asin"} of ["item_id=asin"]. Raises InputError on a part that is missing and on a key named twice."""
+    found: dict[str, str] = {}
     for entry in given:
         name, equals, value = entry.partition("=")
-        if not (name and equals):
-            raise InputError(f"option {entry!r}: write key=value, as in factors=32")
-        found[name] = _value(value)
+        if not (name and equals and value):
+            raise InputError(f"{entry!r} is not key=value, as in {example}")
+        if name in found:
+            raise InputError(f"{name!r} is given twice, as {found[name]!r} and as {value!r}")
+        found[name] = value
     return found
 
 

@@ -10,6 +10,7 @@ SCORES/metrics.json, comparisons.json, verdict.txt: see eval.verdict
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +20,14 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from eval.arguments import parse_arms, parse_students, read_arms
 from eval.arms import REAL, Arm
 from eval.ranking import held_out, per_user
 from eval.tuning import Choice, fitted, tune
-from eval.verdict import write_verdict
-from llm_aug.data import Split
-from llm_aug.errors import InputError
-from llm_aug.files import write_json, write_parquet
+from eval.verdict import table, write_verdict
+from llm_aug.data import Split, read_split
+from llm_aug.errors import InputError, LlmAugError
+from llm_aug.files import read_json, write_json, write_parquet
 from recommender import STUDENTS, make_student
 
 
@@ -73,12 +75,47 @@ def _one_student(
     grid = [{**encoder, **tried, **fixed} for tried in make_student(name, {}).GRID]
     frames, choices = [], []
     for arm in arms:
-        choice = tune(name, grid, options.synthetic_weights, split, arm, validation)
+        choice, tuned = tune(name, grid, options.synthetic_weights, split, arm, validation)
         grid = [dict(choice.options)]  # set by the first arm, real data alone
         for seed in options.seeds:
-            rows = per_user(fitted(choice, split, arm, seed), test, options.ks, seed)
+            model = fitted(choice, split, arm, seed) if seed else tuned
+            rows = per_user(model, test, options.ks, seed)
             frames.append(rows.assign(student=name, arm=arm.name, seed=split.seed * 1000 + seed))
         choices.append(choice)
         overall = frames[-1].loc[frames[-1]["group"] == "overall", "ndcg@20"].mean()
         sys.stderr.write(f"evaluate: {name} on {arm.name}: overall NDCG@20 {overall:.4f}\n")
     return frames, choices
+
+
+def summary(output: Path) -> str:
+    """What was found, for a reader: the table, then the verdict."""
+    words = (output / "verdict.txt").read_text(encoding="utf-8")
+    return f"{table(read_json(output / 'metrics.json'))}\n{words}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The same as `llm-aug evaluate`, without the marks of a run: what lies in the output folder is written over."""
+    parser = argparse.ArgumentParser(prog="python -m eval.cold_start", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("split", type=Path)
+    parser.add_argument(
+        "--arm", action="append", default=[], metavar="NAME=KEPT", help="the same name twice is one arm"
+    )
+    parser.add_argument("--student", action="append", default=[], metavar="NAME[:KEY=VALUE,...]")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--output", type=Path, required=True)
+    given = parser.parse_args(arguments)
+    try:
+        split = read_split(given.split)
+        students, seeds = parse_students(given.student), range(given.seeds)
+        options = EvaluateOptions(students=students, seeds=tuple(seeds), encoder=given.encoder)
+        evaluate(split, read_arms(parse_arms(given.arm), split), options, given.output)
+    except LlmAugError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(summary(given.output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

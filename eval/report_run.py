@@ -157,7 +157,8 @@ def _facts(found: Found, item_ids: set[str]) -> dict[str, dict[str, str]]:
 
 def _curve(curve: Sequence[Sequence[float]]) -> dict[str, Any] | None:
     """The loss by step, averaged over windows: SVG points in a box of 100 x 100, and the ends of both axes."""
-    finite = np.array([point for point in curve if np.isfinite(point).all()], dtype=float).reshape(-1, 2)
+    given = np.array(curve, dtype=float).reshape(-1, 2)
+    finite = given[np.isfinite(given).all(axis=1)]
     if len(finite) < 2:
         return None
     windows = np.array([part.mean(axis=0) for part in np.array_split(finite, min(POINTS, len(finite)))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from eval.arms import REAL, Arm
@@ -44,11 +44,16 @@ def scoring_variants(model: Recommender, options: Mapping[str, Any]) -> list[Rec
 
 def tune(
     student: str, grid: Sequence[Mapping[str, Any]], weights: Sequence[float], split: Split, arm: Arm, held: Held
-) -> Choice:
-    """The best of grid x weights x scoring variants by overall NDCG@20 on validation; the first of equals."""
+) -> tuple[Choice, Recommender]:
+    """The best of grid x weights x scoring variants by overall NDCG@20 on validation, the first of equals; fitted, seed 0.
+
+    Without validation rows, or with nothing to choose between, it is the first of the grid.
+    """
     if not held.users:
-        return Choice(student, arm.name, grid[0])
+        choice = Choice(student, arm.name, grid[0])
+        return choice, fitted(choice, split, arm, 0)
     best, tried = Choice(student, arm.name, grid[0]), 0
+    chosen: Recommender | None = None
     for options in grid:
         for weight in weights if arm.name != REAL and arm.pairs else (1.0,):
             model = make_student(student, dict(options), arm.seed_shift).fit(arm.merged(split, weight))
@@ -57,5 +62,6 @@ def tune(
                 rows = per_user(variant, held, (20,), seed=0, groups=("overall",))
                 score = float(rows[OBJECTIVE].mean())
                 if best.validation is None or score > best.validation:
-                    best = Choice(student, arm.name, options, weight, number, score)
-    return Choice(**{**best.as_row(), "tried": tried})
+                    best, chosen = Choice(student, arm.name, options, weight, number, score), variant
+    assert chosen is not None
+    return replace(best, tried=tried), chosen

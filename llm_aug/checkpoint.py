@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -46,6 +47,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if error.errno in RESUMABLE:
             raise Resumable(f"cannot write {path}: {error.strerror}; free or unlock it and run again") from error
         raise
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise Resumable(f"cannot write {path}: {error}; free or unlock it and run again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

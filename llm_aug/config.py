@@ -48,7 +48,7 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """source: what `prepare` reads, in a file relative to that file; builtin:movielens is bundled. columns: ours: theirs."""
+    """source: a folder or file, relative to the recipe's; builtin:movielens is bundled. columns: our name -> theirs."""
 
     source: str
     format: str | None = None
@@ -113,10 +113,10 @@ class Recipe(Section):
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     model: str = "builtin:mini"
     encoder: str = "minilm"
-    engine: Engine = Engine()
+    engine: Engine = Engine.model_validate({})
     funnel: FunnelOptions = FunnelOptions()
-    finetune: Finetune | None = Finetune()
-    rewrite: Rewrite = Rewrite()
+    finetune: Finetune | None = Finetune.model_validate({})
+    rewrite: Rewrite = Rewrite.model_validate({})
     interactions: SimulateOptions = SimulateOptions()
     filter: Filters = Filters()  # type: ignore[valid-type]
     arms: tuple[ARMS, ...] = ("funnel", "random", "active", "llm", "llm+rewrite")
@@ -167,9 +167,12 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return _checked(values, str(path))
 
 
-def recipe_of(**sections: Any) -> Recipe:
+def recipe_of(overrides: Sequence[str] = (), **sections: Any) -> Recipe:
     """Of the flags of a command: a None among them was not given."""
-    return _checked(_without_none(sections), "options")
+    values = _without_none(sections)
+    for override in overrides:
+        _set(values, override)
+    return _checked(values, "options")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -188,7 +191,7 @@ class _OnceLoader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which PyYAML would silently take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
@@ -198,7 +201,7 @@ class _OnceLoader(yaml.SafeLoader):
 def _set(values: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise InputError(f"--set {override}: write key=value, as in --set split.cold_fraction=0.3")
+        raise InputError(f"{override!r} is not key=value, as in --set split.cold_fraction=0.3")
     *sections, last = path.split(".")
     place = values
     for name in sections:
@@ -206,11 +209,11 @@ def _set(values: dict[str, Any], override: str) -> None:
             place[name] = {}
         place = place[name]
         if not isinstance(place, dict):
-            raise InputError(f"--set {override}: {name} is a value and has no key {last!r}")
+            raise InputError(f"{override!r}: {name} is a value and has no keys")
     try:
         place[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: the value is not readable YAML") from error
+        raise InputError(f"{override!r}: the value is not readable YAML") from error
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

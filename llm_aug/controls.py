@@ -14,7 +14,8 @@ CONTROLS = ("random", "active")
 def other_users(control: str, pairs: pd.DataFrame, dataset: Dataset, seed: int) -> pd.DataFrame:
     """Each item's pairs with users drawn at random, or with the most active users; its weights in a random order.
 
-    control: one of CONTROLS. pairs: user_id, item_id, weight, each pair once. Items in sorted order. Ties in activity go to the smaller user id.
+    control: one of CONTROLS. pairs: user_id, item_id, weight, each pair once. Items come in sorted order; of equally
+    active users the smaller id is first.
     """
     counts = dataset.interactions["user_id"].value_counts()
     users = np.array(sorted(counts.index, key=lambda user: (-counts[user], user)), dtype=object)

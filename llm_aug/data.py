@@ -223,8 +223,8 @@ def split_hash(items: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> str:
     """Of the catalogue's ids and of every part's (user, item, time) rows in sorted order."""
     rows = [sorted(items["item_id"])]
     for part in parts:
-        columns = [part[name].astype(str) for name in ("user_id", "item_id", "timestamp")]
-        rows.append(sorted("\t".join(row) for row in zip(*columns, strict=True)))
+        columns = [part[name] for name in ("user_id", "item_id", "timestamp")]  # a missing time is written <NA>
+        rows.append(sorted("\t".join(map(str, row)) for row in zip(*columns, strict=True)))
     return fingerprint(rows)
 
 

@@ -43,7 +43,7 @@ from llm_aug.finetune_loop import Run, train
 from llm_aug.finetune_options import FinetuneOptions
 from llm_aug.finetune_rows import tokenise
 
-_NOT_RECIPE = {"save_steps", "gradient_checkpointing", "device"}
+_NOT_RECIPE = {"model", "save_steps", "gradient_checkpointing", "device"}  # the revision stands for the model
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def finetune(
         outcome = train(Run(accelerator, model, engine, options, partial, key), rows, held)
         if accelerator.is_main_process:
             counts = {"examples": len(rows), "dropped": dropped}
-            _write_adapter(output, model, options.model, {**recipe, **outcome, **counts, "recipe": key})
+            record = {**recipe, **outcome, **counts, "model": options.model, "recipe": key}
+            _write_adapter(output, model, record)
         accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(partial)
@@ -197,9 +198,9 @@ def _memory_errors() -> Iterator[None]:
         raise Resumable(f"memory ran out while fine-tuning; {mend}") from error
 
 
-def _write_adapter(output: Path, model: Any, name: str, record: dict[str, Any]) -> None:
+def _write_adapter(output: Path, model: Any, record: dict[str, Any]) -> None:
     """The adapter names its model as the user did, not the folder it was loaded from."""
-    model.peft_config["default"].base_model_name_or_path = name
+    model.peft_config["default"].base_model_name_or_path = record["model"]
     state = {key: value.contiguous() for key, value in get_peft_model_state_dict(model).items()}
     with whole_folder(output) as folder:
         save_file(state, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})

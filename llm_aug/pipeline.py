@@ -6,7 +6,7 @@ prepare -> split -> finetune -> rewrite, interactions -> filter_samples -> evalu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from llm_aug.stage import Outcome, content, identity, once, samples_file, split_
 from llm_aug.tasks import load_task
 from llm_aug.vectors import Cached, load_encoder
 
+ASKED = ("rewrite", "interactions")
 BUNDLED = Path(__file__).resolve().parent / "builtin"
 
 
@@ -77,7 +78,7 @@ def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
     made: dict[str, Any] = {"split": split_content(split), "model": identity(recipe.model), "seed": recipe.seed}
     made["finetune"] = _recipe_part(recipe, "finetune", "save_steps", "gradient_checkpointing")
     if "judge" in made["finetune"]["tasks"]:
-        made |= _judged(recipe)
+        made |= {**_met(recipe), **_judged(recipe)}
     if "rewrite" in made["finetune"]["tasks"]:
         made["rewrite"] = load_template("rewrite", recipe.rewrite.style).hash
 
@@ -121,9 +122,9 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
     """Users for cold items: graded by the model (llm), by the funnel alone, or drawn (random, active)."""
     if generator not in GENERATORS:
         raise InputError(f"no generator {generator!r}; {did_you_mean(generator, GENERATORS)}")
-    made = {"generator": generator, "split": split_content(split), **_judged(recipe), "seed": recipe.seed}
+    made = {"generator": generator, "split": split_content(split), **_met(recipe), "seed": recipe.seed}
     if generator == "llm":
-        made |= _answered_by(recipe, adapter)
+        made |= {**_judged(recipe), **_answered_by(recipe, adapter)}
 
     def work() -> Outcome:
         found = read_split(split)
@@ -134,6 +135,26 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
         return _answered(recipe, str(result), {key: value for key, value in asdict(result).items() if key != "auc"})
 
     return once(output, f"interactions by {generator}", made, work)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What stands on a command line: a task for a model, or a generator without one."""
+
+    task: str | None
+    generator: str | None
+
+
+def generate_samples(recipe: Recipe, wanted: Wanted, split: Path, adapter: Path | None, output: Path) -> Outcome:
+    if (wanted.task is None) == (wanted.generator is None):
+        raise InputError(f"name a --task ({', '.join(ASKED)}), or else a --generator ({', '.join(GENERATORS[1:])})")
+    if wanted.generator is not None:
+        return interactions(recipe, wanted.generator, split, adapter, output)
+    if wanted.task not in ASKED:
+        raise InputError(f"no task {wanted.task!r}; {did_you_mean(str(wanted.task), ASKED)}")
+    if wanted.task == "rewrite":
+        return rewrite(recipe, split, adapter, output)
+    return interactions(recipe, "llm", split, adapter, output)
 
 
 def filter_samples(recipe: Recipe, samples: Path, split: Path, output: Path) -> Outcome:
@@ -208,11 +229,14 @@ def _recipe_part(recipe: Recipe, section: str, *faster: str) -> dict[str, Any]:
     return {name: value for name, value in recipe.section(section).items() if name not in faster}
 
 
+def _met(recipe: Recipe) -> dict[str, Any]:
+    """What decides on the candidates."""
+    return {"encoder": identity(recipe.encoder), "funnel": recipe.section("funnel")}
+
+
 def _judged(recipe: Recipe) -> dict[str, Any]:
-    """What decides on the candidates and on how they are judged."""
+    """What decides on how they are judged."""
     return {
-        "encoder": identity(recipe.encoder),
-        "funnel": recipe.section("funnel"),
         "interactions": _recipe_part(recipe, "interactions", "chunk", "shard_seconds"),
         "judge_prompt": load_template("judge", recipe.interactions.judge.style).hash,
     }

@@ -1,6 +1,6 @@
 """One stage, one folder, one mark: stage.json says which recipe made what lies beside it, and is written last.
 
-{"stage": "split", "state": "done", "fingerprint": "9c1f...", "recipe": {...}, "line": "100 pairs = ...", "counts": {...}}
+{"stage": "split", "state": "done", "fingerprint": "9c1f", "recipe": {...}, "line": "100 pairs = ...", "counts": {...}}
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ score(u, i) = z(collaborative) + weight * z(content) for warm items, cold_factor
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_aug.data import Dataset
+from llm_aug.data import Dataset, item_texts
 from recommender.content import ContentKNN
 from recommender.ease import EASE
 from recommender.embedding import TwoTower
@@ -37,8 +38,7 @@ class Fusion:
     def fit(self, dataset: Dataset) -> Fusion:
         real = Dataset(dataset.items, dataset.interactions[~dataset.interactions["is_synthetic"]])
         self.collaborative = EASE(self.l2).fit(dataset)
-        self.towers = TwoTower(encoder=self.encoder, seed=self.seed).fit(real)
-        self.knn = ContentKNN(encoder=self.encoder).fit(real)
+        self.towers, self.knn = _content_models(real, self.encoder, self.seed)
         self.warm = to_log(dataset).warm
         return self
 
@@ -55,3 +55,18 @@ class Fusion:
                     other = copy(self)
                     other.weight, other.cold_factor, other.knn_weight = weight, cold_factor, knn_weight
                     yield other
+
+
+_fitted: dict[tuple[str, int, str], tuple[TwoTower, ContentKNN]] = {}
+
+
+def _content_models(real: Dataset, encoder: str, seed: int) -> tuple[TwoTower, ContentKNN]:
+    """Fitted on the real log and the item texts; the last pair is kept, since arms differ in their pairs alone."""
+    digest = hashlib.sha256(
+        repr((item_texts(real), real.interactions[["user_id", "item_id"]].to_numpy().tolist())).encode()
+    )
+    key = (encoder, seed, digest.hexdigest())
+    if key not in _fitted:
+        _fitted.clear()
+        _fitted[key] = TwoTower(encoder=encoder, seed=seed).fit(real), ContentKNN(encoder=encoder).fit(real)
+    return _fitted[key]

@@ -47,7 +47,7 @@ def save(folder: Path, student: str, model: Recommender, dataset: Dataset, split
     packed = _pack(model, "model", arrays)
     seen = _pack(to_log(real), "seen", arrays)
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(folder / "arrays.npz", buffer.getvalue())
     description = {"student": student, "model": packed, "seen": seen, "split_hash": split_hash}
     write_json(folder / "model.json", {**description, "arrays": _digest(buffer.getvalue())})

@@ -1,13 +1,18 @@
-"""Small real models, built from a configuration and saved as a hub model would be."""
+"""Small real models, built from a configuration and saved as a hub model would be, and a small planted log."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+
+from eval.split import SplitOptions, cut
+from llm_aug.data import Dataset, Split, tidy_interactions, tidy_items
 
 WORDS = """Someone liked the items in the list. Would they like the new item too? Answer yes or no.
 Liked: Toy Story, Jumanji, Heat, Casino. New: Sabrina. Write a description of this item from its facts.
@@ -88,3 +93,31 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         return save_model(tmp_path_factory.mktemp(architecture), architecture, template, positions)
 
     return build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Vectors are cached beside the tests, not in the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LLM_AUG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def tastes() -> Split:
+    """80 users of four tastes, 60 items whose text tells the taste; a user has 6 items of his taste and 1 of another.
+
+    Users u0, u4, u8, ... share a taste, as do items i0, i4, i8, ...; a fifth of the items is cold.
+    """
+    random = np.random.default_rng(5)
+    words = ["sweet red fruit juice", "fast blue racing car", "old stone garden wall", "loud brass music band"]
+    items = pd.DataFrame(
+        {"item_id": [f"i{n}" for n in range(60)], "title": [f"{words[n % 4]} number{n}" for n in range(60)]}
+    )
+    pairs = [
+        (f"u{user}", f"i{item}")
+        for user in range(80)
+        for item in {*(4 * random.choice(15, 6, replace=False) + user % 4), 4 * random.integers(15) + (user + 1) % 4}
+    ]
+    log = tidy_interactions(pd.DataFrame(pairs, columns=["user_id", "item_id"]))
+    return cut(Dataset(tidy_items(items), log), SplitOptions(validation_cold_fraction=0.1, seed=1))

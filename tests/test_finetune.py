@@ -17,9 +17,10 @@ import pytest
 from conftest import ARCHITECTURES
 from datasets import Dataset
 from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from llm_aug import finetune_loop
+from llm_aug import checkpoint, finetune_loop
 from llm_aug.backends import load_llm
 from llm_aug.checkpoint import Interrupted
 from llm_aug.data import Example, Prompt, Sampling
@@ -208,6 +209,18 @@ def test_memory_errors_say_what_to_lower(model_folder: Folder, tmp_path: Path, m
     monkeypatch.setattr(finetune_loop, "take_step", short)
     with pytest.raises(Resumable, match="per_device_train_batch_size"):
         finetune(EXAMPLES, [], options(model_folder("llama")), tmp_path / "adapter")
+
+
+def test_a_full_disk_can_be_mended(model_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_file", full)
+        with pytest.raises(Resumable, match="No space left"):
+            finetune(EXAMPLES, [], options(model_folder("llama"), max_steps=2), tmp_path / "adapter")
+    assert [path.name for path in tmp_path.glob("adapter*/*")] == ["lock"]
+    assert finetune(EXAMPLES, [], options(model_folder("llama"), max_steps=2), tmp_path / "adapter").steps == 2
 
 
 def test_engines_without_weights_and_unknown_options_are_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ TINY = Recipe(
     characters=30_000,
     vocab_size=500,
     hidden=16,
-    layers=1,
+    layers=2,
     heads=2,
     feed_forward=16,
     length=96,
@@ -64,6 +65,26 @@ def test_the_rate_warms_up_and_falls_by_the_clock() -> None:
 @pytest.mark.parametrize(("seconds", "step", "done"), [(30.0, 0, 0.5), (0.0, 8, 0.8), (90.0, 1, 1.0)])
 def test_a_run_ends_by_its_minutes_or_its_steps(seconds: float, step: int, done: float) -> None:
     assert Limits(minutes=1, steps=10).done(Progress(step=step, seconds=seconds)) == done
+
+
+def test_an_untrained_model_looks_back_and_copies(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = training.new_model(replace(TINY, hidden=128), tokenizer).eval()
+    model.set_attn_implementation("eager")
+    once = torch.randint(5, len(tokenizer), (4, 30), generator=torch.Generator().manual_seed(0))
+    twice = torch.cat([once, once], 1)
+    with torch.inference_mode():
+        made = model(twice, output_attentions=True)
+    before = made.attentions[0][:, 0].diagonal(-1, 1, 2)
+    assert before[:, 5:].mean() > 0.8
+    after_the_same_token = made.attentions[1][:, :2].diagonal(-29, 2, 3)
+    assert after_the_same_token.mean() > 5 / 60
+    likely = torch.log_softmax(made.logits[:, :-1], -1).gather(2, twice[:, 1:, None])[..., 0]
+    assert likely[:, 30:].mean() > likely[:, :29].mean() + 0.05
+
+
+def test_copying_heads_need_two_layers(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(InputError, match="two layers"):
+        training.new_model(replace(TINY, layers=1), tokenizer)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -16,6 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from llm_aug.builtin.copying import start_copying
 from llm_aug.builtin.packing import Rows
 from llm_aug.builtin.tokenizer import END, MAX_LENGTH, PAD
 from llm_aug.seeds import derive, generator
@@ -77,11 +78,14 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
         num_key_value_heads=recipe.heads,
         max_position_embeddings=MAX_LENGTH,
         tie_word_embeddings=True,
+        attention_bias=True,
         bos_token_id=None,
         eos_token_id=end,
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    model.frozen = start_copying(model)
+    return model
 
 
 def pick_device(name: str) -> torch.device:
@@ -102,6 +106,8 @@ class Trainer:
         self.recipe, self.device = recipe, device
         self.masters = {name: p.detach().float().clone().to(device) for name, p in model.named_parameters()}
         self.model = model.to(device=device, dtype=dtype).train()
+        self.frozen=model.frozen
+        self.kept = {name: self.masters[name].clone() for name in self.frozen}
         matrices = [p for p in self.masters.values() if p.dim() > 1]
         gains = [p for p in self.masters.values() if p.dim() == 1]
         groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}]
@@ -123,6 +129,9 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
+        with torch.no_grad():
+            for name, mask in self.frozen.items():
+                self.masters[name][mask] = self.kept[name][mask]
         self.copy_masters()
         return float(loss.detach())
 

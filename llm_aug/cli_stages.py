@@ -1,0 +1,170 @@
+"""The commands of single stages: flags in, one call into the pipeline, a folder out. `--help` loads it: kept light."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; work that is done in it is kept.")]
+SplitFolder = Annotated[Path, typer.Argument(metavar="SPLIT", help="Folder that `llm-aug split` wrote.")]
+Encoder = Annotated[str | None, typer.Option(help="minilm, hash:DIM, tfidf:DIM, a hub id or a folder.")]
+Model = Annotated[str | None, typer.Option(help="builtin:mini, a hub id, a folder, scripted:FILE.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
+Style = Annotated[str | None, typer.Option(help="Of the rewrite: describe, expand, paraphrase, or a FILE.md.")]
+Number = Annotated[int | None, typer.Option()]
+Fraction = Annotated[float | None, typer.Option()]
+Columns = Annotated[list[str] | None, typer.Option(metavar="OURS=THEIRS", help="item_id=asin: their column as ours.")]
+Attributes = Annotated[list[str] | None, typer.Option(help="Keep this column of the items; default: all but counts.")]
+Thresholds = Annotated[list[str] | None, typer.Option(metavar="FILTER.KEY=VALUE", help="As in fidelity.margin=0.05.")]
+Synthetic = Annotated[list[Path] | None, typer.Option(metavar="KEPT", help="Samples to merge in; may be repeated.")]
+Fixed = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the student: factors=32.")]
+Users = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this user; may be repeated.")]
+
+
+def prepare(
+    source: Annotated[str, typer.Argument(help="Folder with items.* and interactions.*, MovieLens, builtin:movielens.")],
+    output: Output,
+    format_name: Annotated[str | None, typer.Option("--format", help="table or movielens.")] = None,
+    min_rating: Annotated[float | None, typer.Option(help="Keep ratings from this one on.")] = None,
+    min_item_count: Annotated[int | None, typer.Option(help="Pairs that an item must have.")] = None,
+    min_user_count: Annotated[int | None, typer.Option(help="Pairs that a user must have.")] = None,
+    column: Columns = None,
+    attribute: Attributes = None,
+    max_bad_rows: Annotated[int | None, typer.Option(help="Broken rows to put up with; default: one in 100.")] = None,
+) -> None:
+    """Read a catalogue and a log, clean them, and say what was dropped and why."""
+    from eval.arguments import parse_pairs
+    from llm_aug import pipeline
+    from llm_aug.config import recipe_of
+
+    data = {"source": source, "format": format_name, "columns": parse_pairs(column or (), "item_id=asin")}
+    counts = {"min_item_count": min_item_count, "min_user_count": min_user_count, "max_bad_rows": max_bad_rows}
+    recipe = recipe_of(data=data, clean={"min_rating": min_rating, "attributes": attribute, **counts})
+    pipeline.prepare(recipe, output)
+
+
+def split(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder that `llm-aug prepare` wrote.")],
+    output: Output,
+    strategy: Annotated[str | None, typer.Option(help="item-random, item-temporal or user-random.")] = None,
+    cold_fraction: Annotated[float | None, typer.Option(help="Share of items (users) that test sees cold.")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Cut train, validation and test so that cold items have no training row."""
+    from llm_aug import pipeline
+    from llm_aug.config import recipe_of
+
+    recipe = recipe_of(split={"strategy": strategy, "cold_fraction": cold_fraction}, seeds=[seed])
+    pipeline.split(recipe, data, output)
+
+
+def finetune(
+    split: SplitFolder,
+    output: Output,
+    task: Annotated[str, typer.Option(help="judge, rewrite, or both: rewrite,judge.")],
+    model: Model = None,
+    style: Style = None,
+    encoder: Encoder = None,
+    limit: Annotated[int | None, typer.Option(help="Examples at most.")] = None,
+    lora_r: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
+    learning_rate: Fraction = None,
+    num_train_epochs: Fraction = None,
+    per_device_train_batch_size: Number = None,
+    max_steps: Number = None,
+    max_minutes: Annotated[float | None, typer.Option(help="End by the clock, the learning rate falling by it.")] = None,
+    bf16: Annotated[bool | None, typer.Option("--bf16/--no-bf16")] = None,
+    load_in_4bit: Annotated[bool | None, typer.Option("--load-in-4bit")] = None,
+    device: Device = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a LoRA adapter on the tasks' own examples, from training data alone."""
+    from llm_aug import pipeline
+    from llm_aug.config import recipe_of
+
+    options = {
+        "tasks": task.split(","),
+        "limit": limit,
+        "lora_r": lora_r,
+        "learning_rate": learning_rate,
+        "num_train_epochs": num_train_epochs,
+        "per_device_train_batch_size": per_device_train_batch_size,
+        "max_steps": max_steps,
+        "max_minutes": max_minutes,
+        "bf16": bf16,
+        "load_in_4bit": load_in_4bit,
+    }
+    shared = {"model": model, "encoder": encoder, "engine": {"device": device}, "rewrite": {"style": style}}
+    pipeline.finetune(recipe_of(finetune=options, seeds=[seed], **shared), split, output)
+
+
+def generate(
+    split: SplitFolder,
+    output: Output,
+    task: Annotated[str | None, typer.Option(help="rewrite (item texts) or interactions (users of cold items).")] = None,
+    generator: Annotated[str | None, typer.Option(help="Instead, without a model: funnel, random, active.")] = None,
+    style: Style = None,
+    model: Model = None,
+    adapter: Annotated[Path | None, typer.Option(help="Folder that `llm-aug finetune` wrote.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Items to rewrite at most.")] = None,
+    copies: Annotated[int | None, typer.Option(help="Texts per item.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    top_p: Fraction = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Of an answer.")] = None,
+    encoder: Encoder = None,
+    device: Device = None,
+    seed: Seed = 0,
+) -> None:
+    """Ask a model for item texts, or for users of cold items; killed, the same command goes on."""
+    from llm_aug import pipeline
+    from llm_aug.config import recipe_of
+
+    sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
+    rewrite = {"style": style, "limit": limit, "copies": copies, **sampling}
+    shared = {"model": model, "encoder": encoder, "engine": {"device": device}, "seeds": [seed], "failed_share": 0}
+    recipe = recipe_of(rewrite=rewrite, **shared)
+    pipeline.generate_samples(recipe, pipeline.Wanted(task, generator), split, adapter, output)
+
+
+def filter_samples(
+    samples: Annotated[Path, typer.Argument(help="Folder or parquet file of samples, ours or foreign.")],
+    split: Annotated[Path, typer.Option(help="The split that they were made from.")],
+    output: Output,
+    encoder: Encoder = None,
+    option: Thresholds = None,
+) -> None:
+    """Keep what is new, faithful and well formed; every drop has its reason."""
+    from llm_aug import pipeline
+    from llm_aug.config import recipe_of
+
+    recipe = recipe_of([f"filter.{entry}" for entry in option or ()], encoder=encoder)
+    pipeline.filter_samples(recipe, samples, split, output)
+
+
+def train(
+    split: SplitFolder,
+    output: Output,
+    model: Annotated[str, typer.Option(help="popularity, content, ials, ease, two-tower or fusion.")] = "two-tower",
+    synthetic: Synthetic = None,
+    option: Fixed = None,
+    seed: Seed = 0,
+) -> None:
+    """Fit a recommender on real data and on synthetic samples."""
+    from eval.arguments import parse_options
+    from llm_aug import pipeline
+
+    pipeline.train(split, synthetic or (), model, parse_options(option or ()), seed, output)
+
+
+def recommend(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that `llm-aug train` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file: user_id, item_id, rank, score.")],
+    k: Annotated[int, typer.Option("--k", min=1, help="Items per user.")] = 100,
+    user: Users = None,
+) -> None:
+    """Rank the whole catalogue for each user, without what the user has seen."""
+    from llm_aug import pipeline
+
+    pipeline.recommend(model, user or (), k, output)

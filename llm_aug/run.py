@@ -1,0 +1,143 @@
+"""A whole recipe in one folder: every stage in a numbered folder of its own, then the verdict over all seeds.
+
+RUN/config.resolved.yaml  the recipe with every default     RUN/manifest.json  versions, inputs, stage fingerprints
+RUN/01-data               RUN/seed-0/{02-split, 03-adapter, 04-samples-llm, 05-kept-llm, 06-scores}
+RUN/{verdict.txt, metrics.json, comparisons.json, report.html, README.md}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pyarrow.parquet as pq
+import yaml
+
+from eval.verdict import write_verdict
+from llm_aug import pipeline
+from llm_aug.answers import locked, say, write_manifest
+from llm_aug.card import write_card
+from llm_aug.config import Recipe, load_recipe
+from llm_aug.errors import InputError, ResumeRefused, did_you_mean
+from llm_aug.files import write_text
+from llm_aug.stage import Outcome, read_mark
+
+Resume = Literal["if_possible", "always", "never"]
+CONFIG = "config.resolved.yaml"
+
+
+@dataclass(frozen=True)
+class Step:
+    stage: str
+    folder: Path
+    work: Callable[[Path], Outcome]
+
+
+def parts_of(arm: str) -> tuple[str, ...]:
+    """The samples that an arm is made of: llm+rewrite is the llm's pairs and the rewritten texts."""
+    return tuple(arm.split("+"))
+
+
+def steps(recipe: Recipe, run: Path) -> Iterator[Step]:
+    """Everything to be done, in order."""
+    data = run / "01-data"
+    yield Step("prepare", data, partial(pipeline.prepare, recipe))
+    for seed in recipe.seeds:
+        yield from _of_seed(recipe.at(seed), data, seed_folder(run, seed))
+
+
+def seed_folder(run: Path, seed: int) -> Path:
+    return run / f"seed-{seed}"
+
+
+def _of_seed(recipe: Recipe, data: Path, root: Path) -> Iterator[Step]:
+    split, adapter = root / "02-split", root / "03-adapter"
+    names = list(dict.fromkeys(part for arm in recipe.arms for part in parts_of(arm)))
+    learnt = {"judge": "llm", "rewrite": "rewrite"}
+    tuned = {learnt[task] for task in (recipe.finetune.tasks if recipe.finetune else ())}.intersection(names)
+    yield Step("split", split, partial(pipeline.split, recipe, data))
+    if tuned:
+        yield Step("finetune", adapter, partial(pipeline.finetune, recipe, split))
+    for name in names:
+        with_adapter = adapter if name in tuned else None
+        if name == "rewrite":
+            work = partial(pipeline.rewrite, recipe, split, with_adapter)
+        else:
+            work = partial(pipeline.interactions, recipe, name, split, with_adapter)
+        yield Step(name, root / f"04-samples-{name}", work)
+    for name in names:
+        work = partial(pipeline.filter_samples, recipe, root / f"04-samples-{name}", split)
+        yield Step("filter", root / f"05-kept-{name}", work)
+    arms = {str(arm): [root / f"05-kept-{part}" for part in parts_of(arm)] for arm in recipe.arms}
+    yield Step("evaluate", root / "06-scores", partial(pipeline.evaluate, recipe, arms, split))
+
+
+def run(recipe: Recipe, output: Path, resume: Resume = "if_possible") -> Path:
+    """All steps, skipping what is there; returns the path of the report.
+
+    Raises ResumeRefused where the folder does not fit `resume`, or a stage in it was made by another recipe.
+    """
+    _check_resume(output, resume)
+    with locked(output):
+        if not (output / CONFIG).exists():
+            _describe(recipe, output, "running")
+        plan = list(steps(recipe, output))
+        for number, step in enumerate(plan, start=1):
+            say(f"[{number}/{len(plan)}] {step.folder.relative_to(output)}")
+            step.work(step.folder)
+        return _conclude(recipe, output, plan)
+
+
+def _check_resume(output: Path, resume: str) -> None:
+    if resume not in get_args(Resume):
+        raise InputError(f"--resume {resume}: {did_you_mean(resume, get_args(Resume))}")
+    there = output.is_dir() and any(path.name != ".lock" for path in output.iterdir())
+    if resume == "never" and there:
+        raise ResumeRefused(f"{output} is not empty, and --resume never asks for a fresh folder")
+    if resume == "always" and not (output / CONFIG).is_file():
+        raise ResumeRefused(f"{output} holds no run to go on with, which --resume always asks for")
+    if there and not (output / CONFIG).is_file():
+        raise ResumeRefused(f"{output} is not empty and holds no run of ours; name another folder")
+
+
+def _conclude(recipe: Recipe, output: Path, plan: Sequence[Step]) -> Path:
+    scores = [step.folder for step in plan if step.stage == "evaluate"]
+    write_verdict(output, scores)
+    marks = {step.folder.relative_to(output).as_posix(): read_mark(step.folder) or {} for step in plan}
+    title = f"llm-aug: {Path(recipe.data.source).name if recipe.data else output.name}"
+    write_card(output, title, recipe, marks)
+    _describe(recipe, output, "done", stages={name: _shortened(mark) for name, mark in marks.items()})
+    return pipeline.report(scores, output, title, output)
+
+
+def _shortened(mark: dict[str, Any]) -> dict[str, Any]:
+    return {name: mark[name] for name in ("stage", "fingerprint", "line", "seconds")}
+
+
+def _describe(recipe: Recipe, output: Path, state: str, **rest: Any) -> None:
+    config = recipe.resolved()
+    write_text(output / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_manifest(output, config, state, **rest)
+
+
+def status(folder: Path) -> list[dict[str, Any]]:
+    """A row per stage of a run, told from its files: stage, folder, state (done, running, to do), line."""
+    if not (folder / CONFIG).is_file():
+        if read_mark(folder) is None:
+            raise InputError(f"{folder} holds neither a run ({CONFIG}) nor a stage (stage.json)")
+        return [_row(folder, folder)]
+    plan = steps(load_recipe(folder / CONFIG), folder)
+    return [{**_row(step.folder, folder), "stage": step.stage} for step in plan]
+
+
+def _row(folder: Path, run: Path) -> dict[str, Any]:
+    mark = read_mark(folder) or {}
+    row = {"stage": mark.get("stage", ""), "folder": folder.relative_to(run).as_posix()}
+    if mark.get("state") == "done":
+        return {**row, "state": "done", "line": mark["line"]}
+    answers = sum(pq.read_metadata(path).num_rows for path in folder.glob("answers/*.parquet"))
+    started = bool(mark) or folder.with_name(f"{folder.name}.partial").exists()
+    return {**row, "state": "running" if started else "to do", "line": f"{answers} answers" if answers else ""}

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from math import log2
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from eval.metrics import METRICS, hit, mrr, ndcg, precision, rank, recall
+
+# One row per user, ranks 1 to 4; relevant items: 2, 1, 6.
+HITS = np.array([[True, False, True, False], [False, False, False, False], [False, True, True, True]])
+RELEVANT = np.array([2, 1, 6])
+
+
+def ties(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize(
+    ("metric", "at_2", "at_4"),
+    [
+        (precision, [1 / 2, 0, 1 / 2], [2 / 4, 0, 3 / 4]),
+        (recall, [1 / 2, 0, 1 / 6], [2 / 2, 0, 3 / 6]),
+        (hit, [1, 0, 1], [1, 0, 1]),
+        (mrr, [1, 0, 1 / 2], [1, 0, 1 / 2]),
+        (
+            ndcg,
+            [1 / (1 + 1 / log2(3)), 0, (1 / log2(3)) / (1 + 1 / log2(3))],
+            [
+                (1 + 1 / log2(4)) / (1 + 1 / log2(3)),
+                0,
+                (1 / log2(3) + 1 / log2(4) + 1 / log2(5)) / (1 + 1 / log2(3) + 1 / log2(4) + 1 / log2(5)),
+            ],
+        ),
+    ],
+)
+def test_by_hand(metric, at_2: list[float], at_4: list[float]) -> None:
+    np.testing.assert_allclose(metric(HITS, RELEVANT, 2), at_2, atol=1e-12)
+    np.testing.assert_allclose(metric(HITS, RELEVANT, 4), at_4, atol=1e-12)
+
+
+def test_a_first_hit_below_the_cutoff_does_not_count() -> None:
+    late = np.array([[False, False, True]])
+    for metric in METRICS.values():
+        assert metric(late, np.array([1]), 2).tolist() == [0]
+
+
+def test_a_cutoff_deeper_than_the_ranking_counts_the_missing_ranks_as_misses() -> None:
+    hits = np.array([[True, False]])
+    assert precision(hits, np.array([3]), 10).tolist() == [1 / 10]
+    assert recall(hits, np.array([3]), 10).tolist() == [1 / 3]
+    assert ndcg(hits, np.array([3]), 10).tolist() == [pytest.approx(1 / (1 + 1 / log2(3) + 1 / log2(4)))]
+
+
+def test_best_first_and_only_candidates() -> None:
+    scores = np.array([[0.1, 0.9, 0.5, 0.7]], dtype=np.float32)
+    assert rank(scores, np.ones(4, bool), 3, ties()).tolist() == [[1, 3, 2]]
+    assert rank(scores, np.array([[True, False, True, True]]), 3, ties()).tolist() == [[3, 2, 0]]
+
+
+def test_fewer_candidates_than_k_leave_minus_one_at_the_end() -> None:
+    scores = np.array([[0.1, 0.9, -np.inf, 0.7]], dtype=np.float32)
+    candidates = np.array([True, False, True, True])
+    assert rank(scores, candidates, 6, ties()).tolist() == [[3, 0, 2, -1, -1, -1]]  # -inf is bad, but a candidate
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nan_is_never_returned(seed: int) -> None:
+    scores = np.array([[np.nan, 0.2, np.nan, 0.4], [np.nan] * 4], dtype=np.float32)
+    assert rank(scores, np.ones(4, bool), 4, ties(seed)).tolist() == [[3, 1, -1, -1], [-1] * 4]
+
+
+def test_order_of_ties_is_seeded_and_differs_between_users() -> None:
+    scores = np.zeros((50, 30), dtype=np.float32)
+    one = rank(scores, np.ones(30, bool), 30, ties(1))
+    assert (one == rank(scores, np.ones(30, bool), 30, ties(1))).all()
+    assert (one != rank(scores, np.ones(30, bool), 30, ties(2))).any()
+    assert len({tuple(row) for row in one}) == 50
+    assert (np.sort(one, axis=1) == np.arange(30)).all()
+
+
+def test_ties_do_not_move_what_is_not_tied() -> None:
+    scores = np.array([[3, 1, 1, 1, 2]], dtype=np.float32)
+    for seed in range(10):
+        assert rank(scores, np.ones(5, bool), 2, ties(seed)).tolist() == [[0, 4]]
+
+
+@pytest.mark.parametrize("relevant_first", [True, False])
+def test_a_constant_scorer_is_at_chance_wherever_the_catalogue_puts_the_popular(relevant_first: bool) -> None:
+    users, items, k = 4000, 50, 10
+    relevant = np.zeros((users, items), dtype=bool)
+    relevant[:, :5] = True
+    if not relevant_first:
+        relevant = relevant[:, ::-1]
+    ranked = rank(np.zeros((users, items), np.float32), np.ones(items, bool), k, ties())
+    hits = np.take_along_axis(relevant, ranked, axis=1)
+    counts = np.full(users, 5)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    assert recall(hits, counts, k).mean() == pytest.approx(k / items, abs=0.01)
+    assert ndcg(hits, counts, k).mean() == pytest.approx(5 / items * discounts.sum() / discounts[:5].sum(), abs=0.01)
+
+
+def one_user(ranking: list[int], relevant: set[int], k: int) -> dict[str, float]:
+    """The metrics again, as plain loops."""
+    found = [n for n, item in enumerate(ranking[:k], 1) if item in relevant]
+    ideal = sum(1 / log2(n + 1) for n in range(1, min(len(relevant), k) + 1))
+    return {
+        "ndcg": sum(1 / log2(n + 1) for n in found) / ideal,
+        "recall": len(found) / len(relevant),
+        "precision": len(found) / k,
+        "hit": float(bool(found)),
+        "mrr": 1 / found[0] if found else 0.0,
+    }
+
+
+def random_rankings(users: int = 40, items: int = 30) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Rankings of scores full of ties, and one to eight relevant items each."""
+    random = np.random.default_rng(7)
+    scores = random.integers(0, 5, (users, items)).astype(np.float32)
+    relevant = np.zeros((users, items), dtype=bool)
+    for row in relevant:
+        row[random.choice(items, random.integers(1, 9), replace=False)] = True
+    return rank(scores, np.ones(items, bool), items, random), relevant
+
+
+@pytest.mark.parametrize("k", [1, 5, 20, 30])
+def test_random_rankings_against_plain_loops(k: int) -> None:
+    ranked, relevant = random_rankings()
+    hits, counts = np.take_along_axis(relevant, ranked, axis=1), relevant.sum(axis=1)
+    expected = [one_user(list(a), set(np.flatnonzero(b)), k) for a, b in zip(ranked, relevant, strict=True)]
+    for name, metric in METRICS.items():
+        np.testing.assert_allclose(metric(hits, counts, k), [row[name] for row in expected], atol=1e-12, err_msg=name)
+
+
+@pytest.mark.slow  # ranx compiles for half a minute
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("k", [5, 20, 30])
+def test_random_rankings_against_ranx(k: int) -> None:
+    from ranx import Qrels, Run, evaluate
+
+    ranked, relevant = random_rankings()
+    hits, counts = np.take_along_axis(relevant, ranked, axis=1), relevant.sum(axis=1)
+    truth = Qrels({f"u{n:03d}": {f"i{item}": 1 for item in np.flatnonzero(row)} for n, row in enumerate(relevant)})
+    # ties are broken before: the run is handed over with scores that all differ
+    run = Run({f"u{n:03d}": {f"i{item}": float(-at) for at, item in enumerate(row)} for n, row in enumerate(ranked)})
+    for ours, theirs in {"hit": "hit_rate", **{name: name for name in ("ndcg", "recall", "precision", "mrr")}}.items():
+        expected = evaluate(truth, run, f"{theirs}@{k}", return_mean=False)
+        np.testing.assert_allclose(METRICS[ours](hits, counts, k), expected, atol=1e-9, err_msg=ours)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from eval.metrics import METRICS
+from eval.ranking import held_out, per_user
+from llm_aug.data import Split, tidy_interactions, tidy_items
+
+
+def log(*pairs: str) -> pd.DataFrame:
+    return tidy_interactions(pd.DataFrame([pair.split() for pair in pairs], columns=["user_id", "item_id"]))
+
+
+@pytest.fixture
+def fruit() -> Split:
+    """Apple and pear are warm, plum and fig cold (plum in validation, fig in test), nobody has touched the quince."""
+    items = tidy_items(pd.DataFrame({"item_id": ["apple", "pear", "plum", "fig", "quince"]}))
+    return Split(
+        items=items,
+        train=log("ann apple", "bob apple", "bob pear", "cid pear"),
+        validation=log("ann plum"),
+        test=log("ann fig", "ann pear", "bob fig", "dan apple"),
+        cold_items=("fig", "plum"),
+        cold_users=("dan",),
+        hash="abc",
+    )
+
+
+class Fixed:
+    """Every user gets the same scores, in catalogue order."""
+
+    GRID = ({},)
+
+    def __init__(self, *row: float) -> None:
+        self.row = np.array(row, dtype=np.float32)
+        self.asked: list[str] = []
+
+    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        self.asked += users
+        return np.tile(self.row, (len(users), 1))
+
+
+def names(split: Split, mask: NDArray[np.bool_]) -> list[str]:
+    return list(split.items["item_id"][mask])
+
+
+def test_what_is_held_out(fruit: Split) -> None:
+    held = held_out(fruit, "test")
+    assert held.users == ["ann", "bob", "dan"]
+    assert [names(fruit, row) for row in held.relevant] == [["pear", "fig"], ["fig"], ["apple"]]
+    assert [names(fruit, row) for row in held.seen] == [["apple", "plum"], ["apple", "pear"], []]
+    assert {name: names(fruit, mask) for name, mask in held.groups.items()} == {
+        "cold": ["plum", "fig"],
+        "warm": ["apple", "pear"],
+        "overall": ["apple", "pear", "plum", "fig", "quince"],
+    }
+
+
+def test_validation_sees_the_training_rows_only(fruit: Split) -> None:
+    held = held_out(fruit, "validation")
+    assert (held.users, names(fruit, held.relevant[0]), names(fruit, held.seen[0])) == (["ann"], ["plum"], ["apple"])
+
+
+def test_a_held_out_row_that_was_seen_before_is_not_relevant(fruit: Split) -> None:
+    twice = Split(**{**vars(fruit), "test": log("bob apple", "bob fig")})
+    assert names(fruit, held_out(twice, "test").relevant[0]) == ["fig"]
+
+
+def test_per_user_by_hand(fruit: Split) -> None:
+    model = Fixed(5, 4, 3, 2, 1)  # apple, pear, plum, fig, quince
+    rows = per_user(model, held_out(fruit, "test"), (1, 2), seed=0).set_index(["group", "user_id"])
+    assert list(rows.columns) == [f"{name}@{k}" for name in METRICS for k in (1, 2)]
+    # ann has seen apple and plum: her list is pear, fig, quince; fig alone is left of the cold ones, pear of the warm
+    assert rows.loc[("overall", "ann"), ["precision@1", "recall@1", "recall@2"]].tolist() == [1, 0.5, 1]
+    assert rows.loc[("cold", "ann"), ["hit@1", "recall@2"]].tolist() == [1, 1]
+    assert rows.loc[("warm", "ann"), ["hit@1", "recall@2"]].tolist() == [1, 1]
+    # bob has seen apple and pear: his list is plum, fig, quince
+    assert rows.loc[("overall", "bob"), ["hit@1", "mrr@2"]].tolist() == [0, 0.5]
+    assert rows.loc[("cold", "bob"), ["hit@1", "mrr@2"]].tolist() == [0, 0.5]
+    assert rows.loc[("overall", "dan"), ["hit@1", "ndcg@2"]].tolist() == [1, 1]
+
+
+def test_users_without_relevant_items_are_left_out_not_zero(fruit: Split) -> None:
+    rows = per_user(Fixed(1, 2, 3, 4, 5), held_out(fruit, "test"), (1,), seed=0)
+    assert rows.groupby("group")["user_id"].agg(list).to_dict() == {
+        "cold": ["ann", "bob"],
+        "warm": ["ann", "dan"],
+        "overall": ["ann", "bob", "dan"],
+    }
+
+
+def test_k_beyond_the_candidates(fruit: Split) -> None:
+    rows = per_user(Fixed(5, 4, 3, 2, 1), held_out(fruit, "test"), (100,), seed=0).set_index(["group", "user_id"])
+    assert rows["recall@100"].tolist() == [1.0] * len(rows)
+    assert rows.loc[("overall", "ann"), "precision@100"] == 2 / 100
+
+
+def test_a_missing_rank_is_no_hit_on_the_last_item(fruit: Split) -> None:
+    only_quince = Split(**{**vars(fruit), "test": log("ann quince")})  # -1 points at the last item of the catalogue
+    model = Fixed(5, 4, 3, 2, np.nan)
+    rows = per_user(model, held_out(only_quince, "test"), (5,), seed=0)
+    assert rows[["ndcg@5", "recall@5", "hit@5", "mrr@5"]].to_numpy().tolist() == [[0, 0, 0, 0]]
+
+
+def test_a_group_that_nobody_has_gives_no_rows(fruit: Split) -> None:
+    warm = Split(**{**vars(fruit), "test": log("ann pear")})
+    assert set(per_user(Fixed(1, 1, 1, 1, 1), held_out(warm, "test"), (1,), seed=0)["group"]) == {"warm", "overall"}
+    nothing = Split(**{**vars(fruit), "test": log("ann pear")[:0]})
+    assert list(per_user(Fixed(1), held_out(nothing, "test"), (1,), seed=0).columns[:3]) == [
+        "group",
+        "user_id",
+        "ndcg@1",
+    ]
+
+
+def test_users_in_chunks_are_the_users_at_once(tastes: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, row = held_out(tastes, "test"), np.random.default_rng(0).random(60)
+    whole = per_user(Fixed(*row), held, (5, 20), seed=0)
+    monkeypatch.setattr("eval.ranking.USERS_AT_ONCE", 7)
+    chunked = Fixed(*row)
+    chunks = per_user(chunked, held, (5, 20), seed=0)
+    keys = ["group", "user_id"]
+    pd.testing.assert_frame_equal(
+        whole.sort_values(keys, ignore_index=True), chunks.sort_values(keys, ignore_index=True)
+    )
+    assert chunked.asked == held.users
+
+
+def test_order_of_ties_follows_the_seed(tastes: Split) -> None:
+    held, constant = held_out(tastes, "test"), Fixed(*[1] * 60)
+    one, again, other = (per_user(constant, held, (5,), seed)["ndcg@5"] for seed in (1, 1, 2))
+    assert one.equals(again)
+    assert not one.equals(other)
+
+
+def test_a_constant_scorer_does_not_profit_from_catalogue_order(tastes: Split) -> None:
+    """With the most popular items first or last in the catalogue, ties give the same figure: chance."""
+    popular = pd.concat([tastes.train, tastes.test])["item_id"].value_counts()
+    order = np.argsort(-tastes.items["item_id"].map(popular).to_numpy())
+    figures = []
+    for positions in (order, order[::-1]):
+        shuffled = Split(**{**vars(tastes), "items": tastes.items.iloc[positions].reset_index(drop=True)})
+        held = held_out(shuffled, "test")
+        rows = pd.concat([per_user(Fixed(*[1] * 60), held, (5,), seed) for seed in range(20)])
+        figures.append(rows.loc[rows["group"] == "overall", "recall@5"].mean())
+    expected = 5 / 55  # of the 60 items a user has seen about five
+    assert figures == [pytest.approx(expected, abs=0.012)] * 2

@@ -1,0 +1,287 @@
+"""What every student must do, and what each of them must do."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from llm_aug.data import Dataset, Split, tidy_interactions, tidy_items
+from llm_aug.errors import InputError, Unavailable
+from recommender import STUDENTS, Recommender, make_student
+from recommender.ease import EASE
+from recommender.features import mean_rows, term_vectors, z_scores
+from recommender.matrix import to_log
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "content": {"encoder": "hash:64"},
+    "two-tower": {"encoder": "hash:64", "dimensions": 16, "epochs": 4},
+    "fusion": {"encoder": "hash:64"},
+    "ials": {"factors": 8, "regularization": 1.0},
+    "ease": {"l2": 5.0},
+}
+COLLABORATIVE = ("popularity", "ials", "ease")
+PERSONAL = tuple(name for name in STUDENTS if name != "popularity")
+DRAWING = ("ials", "two-tower", "fusion")  # students that draw random numbers
+
+
+def fit(name: str, dataset: Dataset, seed: int = 0) -> Recommender:
+    return make_student(name, OPTIONS.get(name, {}), seed).fit(dataset)
+
+
+def with_pairs(split: Split, pairs: Sequence[tuple[str, str]], weight: float = 1.0) -> Dataset:
+    rows = tidy_interactions(pd.DataFrame(pairs, columns=["user_id", "item_id"]))
+    rows = rows.assign(weight=weight, is_synthetic=True)
+    return Dataset(split.items, pd.concat([split.train, rows], ignore_index=True))
+
+
+def users_of(split: Split) -> list[str]:
+    return sorted(set(split.train["user_id"]))
+
+
+def column(split: Split, item: str) -> int:
+    return list(split.items["item_id"]).index(item)
+
+
+def z(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores of different fits on one scale."""
+    return (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_scores_are_finite_and_have_the_shape_of_users_and_catalogue(name: str, tastes: Split) -> None:
+    users = [*users_of(tastes), "nobody"]
+    model = fit(name, tastes.training)
+    scores = model.scores(users)
+    assert (scores.shape, scores.dtype) == ((len(users), len(tastes.items)), np.float32)
+    assert np.isfinite(scores).all()
+    assert np.isfinite(model.scores(["nobody", "no one"])).all()
+    assert model.scores([]).shape == (0, len(tastes.items))
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_score_does_not_depend_on_who_else_is_asked_for(name: str, tastes: Split) -> None:
+    model, users = fit(name, tastes.training), users_of(tastes)
+    backwards = model.scores(users[::-1])[::-1]
+    np.testing.assert_allclose(model.scores(users), backwards, atol=1e-5)
+    np.testing.assert_allclose(model.scores(users)[[3]], model.scores(users[3:4]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_the_same_data_and_seed_give_the_same_scores(name: str, tastes: Split) -> None:
+    one, same = (fit(name, tastes.training, seed=3).scores(users_of(tastes)) for _ in range(2))
+    assert np.array_equal(one, same)
+    shuffled = Dataset(tastes.items, tastes.train.sample(frac=1, random_state=0))
+    assert np.array_equal(one, fit(name, shuffled, seed=3).scores(users_of(tastes)))
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_another_seed_gives_another_fit(name: str, tastes: Split) -> None:
+    one, other = (fit(name, tastes.training, seed).scores(users_of(tastes)) for seed in (0, 1))
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_variants_are_fitted_and_leave_the_model_as_it_was(name: str, tastes: Split) -> None:
+    model, users = fit(name, tastes.training), users_of(tastes)[:5]
+    before = model.scores(users)
+    variants = list(model.variants())
+    assert variants
+    for variant in variants:
+        assert variant.scores(users).shape == before.shape
+        assert np.isfinite(variant.scores(users)).all()
+    assert np.array_equal(model.scores(users), before)
+    distinct = {variant.scores(users).tobytes() for variant in variants}
+    assert len(distinct) == len(variants)  # a variant that changes nothing is a waste of tuning
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_the_grid_holds_options_of_the_student(name: str) -> None:
+    for options in make_student(name, {}).GRID:
+        make_student(name, options)
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_users_and_items_with_a_single_interaction(name: str) -> None:
+    items = tidy_items(pd.DataFrame({"item_id": ["a", "b", "c"], "title": ["red fruit", "red car", "blue car"]}))
+    log = tidy_interactions(pd.DataFrame({"user_id": ["ann", "bob"], "item_id": ["a", "b"]}))
+    assert np.isfinite(fit(name, Dataset(items, log)).scores(["ann", "bob", "nobody"])).all()
+    assert np.isfinite(fit(name, Dataset(items, log[:1])).scores(["ann", "nobody"])).all()
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_catalogue_without_interactions(name: str) -> None:
+    items = tidy_items(pd.DataFrame({"item_id": ["a", "b"], "title": ["red fruit", "blue car"]}))
+    nothing = tidy_interactions(pd.DataFrame({"user_id": [], "item_id": []}))
+    try:
+        scores = fit(name, Dataset(items, nothing)).scores(["ann"])
+    except InputError as error:
+        assert "interaction" in str(error)
+    else:
+        assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", PERSONAL)
+def test_users_of_a_taste_prefer_the_warm_items_of_it(name: str, tastes: Split) -> None:
+    users, scores = users_of(tastes), fit(name, tastes.training).scores(users_of(tastes))
+    taste = np.array([int(user[1:]) % 4 for user in users])
+    kind = np.array([int(item[1:]) % 4 for item in tastes.items["item_id"]])
+    warm = tastes.items["item_id"].isin(tastes.train["item_id"]).to_numpy()
+    own = (taste[:, None] == kind) & warm
+    other = (taste[:, None] != kind) & warm
+    assert scores[own].mean() > scores[other].mean() + scores[:, warm].std() / 2
+
+
+@pytest.mark.parametrize("name", COLLABORATIVE)
+def test_cold_items_score_the_same_for_all_users_without_pairs(name: str, tastes: Split) -> None:
+    cold = [column(tastes, item) for item in tastes.cold_items]
+    scores = fit(name, tastes.training).scores(users_of(tastes))[:, cold]
+    assert np.ptp(scores) < 1e-5
+    assert scores.max() <= 1e-5
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_synthetic_pairs_raise_their_item_for_their_users(name: str, tastes: Split) -> None:
+    item, users = tastes.cold_items[0], users_of(tastes)
+    some = users[:6]
+    plain = z(fit(name, tastes.training).scores(users))
+    merged = z(fit(name, with_pairs(tastes, [(user, item) for user in some])).scores(users))
+    rise = (merged - plain)[:, column(tastes, item)]
+    assert rise[:6].min() > 0
+    if name in PERSONAL:
+        assert rise[:6].mean() > rise[6:].mean()
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_heavier_pair_raises_more_and_a_weightless_one_does_nothing(name: str, tastes: Split) -> None:
+    item, users = tastes.cold_items[0], users_of(tastes)
+    pairs = [(user, item) for user in users[:6]]
+    nothing, zero, light, heavy = (
+        fit(name, data).scores(users)
+        for data in (
+            tastes.training,
+            with_pairs(tastes, pairs, 0),
+            with_pairs(tastes, pairs, 0.1),
+            with_pairs(tastes, pairs, 1),
+        )
+    )
+    assert np.array_equal(nothing, zero)
+    at = column(tastes, item)
+    assert z(light)[:6, at].mean() < z(heavy)[:6, at].mean()
+
+
+@pytest.mark.parametrize("name", ["content", "two-tower", "fusion"])
+def test_text_carries_cold_items(name: str, tastes: Split) -> None:
+    users, scores = users_of(tastes), fit(name, tastes.training).scores(users_of(tastes))
+    for item in tastes.cold_items:
+        same = [int(user[1:]) % 4 == int(item[1:]) % 4 for user in users]
+        at = scores[:, column(tastes, item)]
+        assert at[same].mean() > at[np.logical_not(same)].mean(), item
+
+
+def test_an_unknown_student_or_option_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(InputError, match="no student 'eas'; did you mean 'ease'"):
+        make_student("eas", {})
+    with pytest.raises(InputError, match="'ials' has no option 'factor'; did you mean 'factors'"):
+        make_student("ials", {"factor": 8})
+    with pytest.raises(InputError, match="'popularity' has no option 'seed'"):
+        make_student("popularity", {"seed": 1})
+
+
+def test_the_seed_goes_to_students_that_have_one() -> None:
+    assert make_student("ials", {}, seed=7).seed == 7  # type: ignore[attr-defined]
+    assert make_student("ials", {"seed": 3}, seed=7).seed == 3  # type: ignore[attr-defined]
+    make_student("ease", {}, seed=7)
+
+
+def test_ials_without_its_library_names_the_extra(tastes: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
+    with pytest.raises(Unavailable, match=r"llm-aug\[baselines\]"):
+        fit("ials", tastes.training)
+
+
+def test_ials_does_not_warn_of_blas_threads(tastes: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    import implicit.utils
+    from threadpoolctl import threadpool_limits
+
+    monkeypatch.setattr(implicit.utils, "_checked_blas_config", False)  # it warns once per process
+    with warnings.catch_warnings(), threadpool_limits(2, "blas"):
+        warnings.simplefilter("error")
+        fit("ials", tastes.training)
+
+
+def test_ease_is_the_formula(tastes: Split) -> None:
+    """B = I - P diag(P)^-1, P = (X'X + l2 I)^-1, over the whole catalogue in double precision."""
+    data, users, l2 = with_pairs(tastes, [("u0", "i0"), ("u1", "i1")], 0.5), users_of(tastes), 5.0
+    X = to_log(data).matrix.toarray().astype(float)
+    P = np.linalg.inv(X.T @ X + l2 * np.eye(X.shape[1]))
+    B = np.eye(len(P)) - P / np.diag(P)
+    np.fill_diagonal(B, 0)
+    np.testing.assert_allclose(EASE(l2).fit(data).scores(users), X @ B, atol=1e-5)
+
+
+def test_a_log_keeps_the_larger_weight_and_the_order_of_the_catalogue() -> None:
+    items = tidy_items(pd.DataFrame({"item_id": ["pear", "apple", "fig"]}))
+    rows = pd.DataFrame(
+        [
+            ("bob", "apple", 1.0, False),
+            ("bob", "apple", 0.3, True),  # the real row is there already
+            ("ann", "fig", 0.2, True),
+            ("ann", "fig", 0.6, True),
+            ("ann", "pear", 0.0, True),
+            ("ann", "quince", 1.0, True),  # not in the catalogue
+        ],
+        columns=["user_id", "item_id", "weight", "is_synthetic"],
+    )
+    log = to_log(Dataset(items, tidy_interactions(rows)))
+    assert (list(log.users), list(log.items)) == (["ann", "bob"], ["pear", "apple", "fig"])
+    np.testing.assert_allclose(log.matrix.toarray(), [[0, 0, 0.6], [0, 1, 0]], atol=1e-6)
+    assert log.warm.tolist() == [False, True, True]
+    np.testing.assert_allclose(log.rows(["nobody", "bob"]).toarray(), [[0, 0, 0], [0, 1, 0]])
+
+
+def test_popularity_adds_up_weights(tastes: Split) -> None:
+    item = tastes.cold_items[0]
+    model = fit("popularity", with_pairs(tastes, [("u1", item), ("u2", item)], 0.25))
+    assert model.scores(["u1"])[0, column(tastes, item)] == 0.5
+    first = tastes.train["item_id"].iloc[0]
+    assert model.scores(["u1"])[0, column(tastes, first)] == (tastes.train["item_id"] == first).sum()
+
+
+def test_z_scores_of_a_constant_row_are_zero() -> None:
+    rows = np.stack([np.full(1000, 0.1), np.full(1000, 7.7), np.arange(1000), np.zeros(1000)]).astype(np.float32)
+    scaled = z_scores(rows)
+    assert scaled.dtype == np.float32
+    assert (scaled[[0, 1, 3]] == 0).all()
+    assert (scaled[2].mean(), scaled[2].std()) == (pytest.approx(0, abs=1e-6), pytest.approx(1, abs=1e-6))
+
+
+def test_mean_rows_leaves_empty_rows_empty() -> None:
+    from scipy.sparse import csr_matrix
+
+    assert mean_rows(csr_matrix([[1.0, 3.0], [0.0, 0.0]])).toarray().tolist() == [[0.25, 0.75], [0, 0]]
+
+
+@pytest.mark.parametrize("titles", [["red car", "red car"], ["the", "of"], ["", ""], ["red", "blue"]])
+def test_term_vectors_of_odd_catalogues(titles: list[str]) -> None:
+    data = Dataset(tidy_items(pd.DataFrame({"item_id": ["a", "b"], "title": titles})), tidy_interactions(EMPTY))
+    assert np.isfinite(term_vectors(data).toarray()).all()
+    assert term_vectors(data).shape[0] == 2
+
+
+EMPTY = pd.DataFrame({"user_id": [], "item_id": []})
+
+
+def test_fusion_trains_its_content_models_on_real_rows_alone(tastes: Split) -> None:
+    pairs = [(user, tastes.cold_items[0]) for user in users_of(tastes)[:6]]
+    real, merged = fit("fusion", tastes.training), fit("fusion", with_pairs(tastes, pairs))
+    users = users_of(tastes)
+    for part in ("towers", "knn"):
+        assert np.array_equal(getattr(real, part).scores(users), getattr(merged, part).scores(users))
+    assert merged.warm.sum() == real.warm.sum() + 1  # type: ignore[attr-defined]
