@@ -18,7 +18,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from eval.arms import AGAIN, REAL
 from eval.ranking import GROUPS
 from eval.report_run import Found, read_run
-from eval.verdict import HEADLINE, WARM_LOSS, Comparison, K, best, compare, compare_all, read_scores, sentences, summarise
+from eval.verdict import (
+    HEADLINE,
+    WARM_LOSS,
+    Comparison,
+    K,
+    Marks,
+    best,
+    compare,
+    compare_all,
+    read_scores,
+    read_validation,
+    sentences,
+    summarise,
+)
 from llm_aug.files import write_text
 
 CONTROLS = {
@@ -68,16 +81,16 @@ def number(value: float | None, digits: int = 0, sign: str = "") -> str:
     """With thousands separated and a true minus; a dash where there is no finite number."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:{sign},.{digits}f}".replace("-", "−")
+    return f"{round(value, digits) + 0.0:{sign},.{digits}f}".replace("-", "−")  # + 0.0: no minus before a zero
 
 
 def relative(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else f"{value:+.1%}".replace("-", "−")
+    return "–" if value is None or not math.isfinite(value) else number(100 * value, 1, "+") + "%"
 
 
 def typeset(words: str) -> str:
-    """The verdict's sentences with true minus signs, and a dash for a number that there is not."""
-    return re.sub(r"(?<!\w)-(?=\d)", "−", re.sub(r"[+-]nan%?", "–", words))
+    """The verdict's sentences with true minus signs."""
+    return re.sub(r"(?<!\w)-(?=\d)", "−", words)
 
 
 def csp_hash(script: str) -> str:
@@ -105,12 +118,14 @@ def _verdict(folders: Sequence[Path], notes: list[str]) -> dict[str, Any] | None
     scores = scores[[*KEYS, column]]  # the intervals of the other metrics would cost minutes and are not shown
     metrics, comparisons = summarise(scores), compare_all(scores)
     own = {(one.student, one.arm): one for one in comparisons if (one.group, one.against) == ("overall", REAL)}
-    real, merged = _best(metrics, real=True), _best(metrics, real=False)
+    marks = _validation(scored, metrics)
+    real, merged = _best(metrics, marks, real=True), _best(metrics, marks, real=False)
     return {
         "main": compare(scores, merged, real, "overall") if real and merged else None,
         "faults": [one for one in own.values() if one.arm == AGAIN and one.word != "no gain"],
         "warm": [one for one in comparisons if _warm_loss(one) and (one.student, one.arm) == merged],
-        "sentences": sentences(scores, metrics, comparisons),
+        "sentences": sentences(scores, metrics, comparisons, marks),
+        "picked_on_test": not marks,
         "forest": _forest(metrics, own),
         "table": _table(metrics, own),
         "best": {real: "best real-only", merged: "best merged"},
@@ -124,11 +139,19 @@ def _verdict(folders: Sequence[Path], notes: list[str]) -> dict[str, Any] | None
     }
 
 
-def _best(metrics: Sequence[dict[str, Any]], real: bool) -> tuple[str, str] | None:
+def _validation(folders: Sequence[Path], metrics: Sequence[dict[str, Any]]) -> Marks:
+    """Empty unless every student on every arm has a mark."""
+    if not all((folder / "tuning.json").is_file() for folder in folders):
+        return {}
+    marks = read_validation(folders)
+    return marks if {(row["student"], row["arm"]) for row in metrics} <= set(marks) else {}
+
+
+def _best(metrics: Sequence[dict[str, Any]], validation: Marks, real: bool) -> tuple[str, str] | None:
     """The best (student, arm), fusion or not: real-only data may be fused, so that is the bar."""
-    overall = {(row["student"], row["arm"]): row["mean"] for row in metrics if row["group"] == "overall"}
-    found = [top for fusion in (False, True) if (top := best(metrics, real, fusion))]
-    return max(found, key=lambda key: overall[key], default=None)
+    test = {(row["student"], row["arm"]): row["mean"] for row in metrics if row["group"] == "overall"}
+    found = [top for fusion in (False, True) if (top := best(metrics, real, fusion, validation))]
+    return max(found, key=(validation or test).__getitem__, default=None)
 
 
 def _warm_loss(one: Comparison) -> bool:
@@ -179,10 +202,8 @@ def axis_of(lows: Sequence[float], highs: Sequence[float]) -> Axis:
     return Axis(low - margin, high + margin)
 
 
-def _forest(
-    metrics: Sequence[dict[str, Any]], own: Mapping[tuple[str, str], Comparison]
-) -> dict[str, Any] | None:
-    """Gains with their intervals as shares of the same student's mean on real data; None if there is nothing to plot."""
+def _forest(metrics: Sequence[dict[str, Any]], own: Mapping[tuple[str, str], Comparison]) -> dict[str, Any] | None:
+    """Gains with their intervals as shares of the same student's mean on real data; None without any."""
     base = {row["student"]: row["mean"] for row in metrics if (row["group"], row["arm"]) == ("overall", REAL)}
     rows = [
         {"one": one, **{name: getattr(one, name) / base[one.student] for name in ("gain", "low", "high")}}

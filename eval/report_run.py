@@ -23,7 +23,8 @@ from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet
 
 SHOWN = 200
-RECORDS = ("manifest.json", "split.json", "clean.json", "filter.json", "funnel.json", "arms.json")
+HISTORY = 8  # titles that say who a user is
+RECORDS = ("manifest.json", "clean.json", "split.json", "filter.json", "arms.json")
 LISTED = 12
 POINTS = 240  # of a loss curve: as many as its width in pixels could show
 
@@ -72,7 +73,7 @@ def read_run(found: Found) -> dict[str, Any]:
         "samples": _samples(found),
         "aucs": aucs,
         "finetunes": finetunes,
-        "costs": _costs(found),
+        "stages": _stages(found),
         "records": [(found.place(path), list(_flat(value))) for name in RECORDS for path, value in found.json(name)],
     }
 
@@ -82,11 +83,11 @@ def _arm(folder: Path) -> str:
 
 
 def _funnels(found: Found) -> dict[str, dict[str, Any]]:
-    """Per arm: counts (asked, parsed, rejected, failed, judged, kept, dropped) and both kinds of reasons with theirs."""
+    """Per arm: counts (asked, parsed, rejected, failed, judged, kept, dropped), and why how many fell at each step."""
     arms: dict[str, dict[str, Any]] = {}
 
     def of(path: Path) -> dict[str, Any]:
-        empty = {"counts": Counter(), "rejected": Counter(), "dropped": Counter()}
+        empty: dict[str, Counter[str]] = {"counts": Counter(), "rejected": Counter(), "dropped": Counter()}
         return arms.setdefault(_arm(path.parent), empty)
 
     for path, record in found.json("manifest.json"):
@@ -112,23 +113,37 @@ def _samples(found: Found) -> list[dict[str, Any]]:
                 drawn.append(_draw(found, path, table, state))
     some = [row for row in chain.from_iterable(zip_longest(*drawn)) if row]
     shown = ([row for row in some if row["sample"].origin.model] or some)[:SHOWN]
-    subjects = {row["sample"].subject for row in shown}
-    pairs = chain.from_iterable(row["sample"].interactions or () for row in shown)
-    facts = _facts(found, subjects | {pair.item_id for pair in pairs})
+    _add_pairs(found, shown)
+    named = {row["sample"].subject for row in shown}
+    facts = _facts(found, named.union(*(items for row in shown for _, *items in row["pairs"])))
     for row in shown:
         row["facts"] = facts.get(row["sample"].subject, {})
-        row["pairs"] = [(pair, facts.get(pair.item_id, {}).get("title", "")) for pair in row["sample"].interactions or ()]
+        row["pairs"] = [
+            (user, *(facts.get(item, {}).get("title") or item for item in items)) for user, *items in row["pairs"]
+        ]
     return sorted(shown, key=lambda row: (row["arm"], row["sample"].subject, row["sample"].sample_id))
+
+
+def _add_pairs(found: Found, shown: Sequence[dict[str, Any]]) -> None:
+    """To each sample its pairs: user, item, and the last items of that user in the training rows of the same split."""
+    for row in shown:
+        row["pairs"] = [(pair.user_id, pair.item_id) for pair in row["sample"].interactions or ()]
+    for path, table in found.tables("train.parquet"):
+        mine = [row for row in shown if path.parent.parent in row["folder"].parents]
+        users = pa.array(sorted({user for row in mine for user, *_ in row["pairs"]}), pa.string())
+        rows = table.filter(pc.is_in(table["user_id"], users)).group_by("user_id").aggregate([("item_id", "list")])
+        items = dict(zip(rows["user_id"].to_pylist(), rows["item_id_list"].to_pylist(), strict=True))
+        for row in mine:
+            row["pairs"] = [(user, item, *items.get(user, ())[-HISTORY:]) for user, item, *_ in row["pairs"]]
 
 
 def _draw(found: Found, path: Path, table: pa.Table, state: str) -> list[dict[str, Any]]:
     """SHOWN rows of one file at random, each with what the filter said of it."""
-    place = found.place(path.parent)
-    drawn = seeds.generator(0, "report", place, path.name).permutation(table.num_rows)[:SHOWN]
+    drawn = seeds.generator(0, "report", found.place(path.parent), path.name).permutation(table.num_rows)[:SHOWN]
     table = table.take(pa.array(drawn))
     scores = _scores(path.with_name("scores.parquet"), table["sample_id"])
     samples = samples_from(table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA))
-    common = {"state": state, "reason": "", "nearest": "", "arm": _arm(path.parent), "place": place}
+    common = {"state": state, "reason": "", "nearest": "", "arm": _arm(path.parent), "folder": path.parent}
     verdicts = [{name: row.get(name) or "" for name in ("reason", "nearest")} for row in table.to_pylist()]
     return [
         {**common, **verdict, "sample": sample, "scores": scores.get(sample.sample_id, {})}
@@ -168,14 +183,17 @@ def _curve(curve: Sequence[Sequence[float]]) -> dict[str, Any] | None:
     return {"points": points, "steps": int(finite[-1, 0]), "low": low[1], "high": high[1], "last": windows[-1, 1]}
 
 
-def _costs(found: Found) -> dict[str, Counter[str]]:
-    """Per stage folder how many answers a model gave, and the tokens in them."""
-    costs: dict[str, Counter[str]] = {}
+def _stages(found: Found) -> list[dict[str, Any]]:
+    """Per folder what its stage says it did and how long it took, how many answers a model gave and their tokens."""
+    stages: dict[str, dict[str, Any]] = {}
+    for path, mark in found.json("stage.json"):
+        stages[found.place(path.parent)] = {"line": mark.get("line", ""), "seconds": mark.get("seconds")}
     for path, table in found.tables("answers/*.parquet"):
-        if "n_tokens" in table.column_names:
-            tokens = pc.sum(table["n_tokens"]).as_py() or 0
-            costs.setdefault(found.place(path.parent.parent), Counter()).update(answers=table.num_rows, tokens=tokens)
-    return costs
+        counts = stages.setdefault(found.place(path.parent.parent), {})
+        counts["answers"] = counts.get("answers", 0) + table.num_rows
+        tokens = pc.sum(table["n_tokens"]).as_py() if "n_tokens" in table.column_names else None
+        counts["tokens"] = counts.get("tokens", 0) + (tokens or 0)
+    return [{"place": place, **stages[place]} for place in sorted(stages)]
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -37,9 +37,8 @@ def fitted(choice: Choice, split: Split, arm: Arm, seed: int) -> Recommender:
 
 
 def scoring_variants(model: Recommender, options: Mapping[str, Any]) -> list[Recommender]:
-    """The fitted model's variants that keep the options it was made with; the model itself where none does."""
-    kept = [one for one in model.variants() if all(getattr(one, name) == options[name] for name in options)]
-    return kept or [model]
+    """The fitted model's variants that keep the options it was made with, the model as it is first."""
+    return [one for one in model.variants() if all(getattr(one, name) == options[name] for name in options)]
 
 
 def tune(

@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from eval.arms import AGAIN, REAL
 from eval.ranking import GROUPS
 from eval.stats import Interval, bootstrap
+from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet, write_json, write_text
 
 Marks = Mapping[tuple[str, str], float]
 HEADLINE, K = "ndcg", 20
 FUSION = "fusion"
+CONTROLS = {"funnel": "the funnel without an LLM", "random": "as many pairs of random users"}  # told in the verdict
 WARM_LOSS = 0.02  # a relative fall of warm NDCG that the verdict mentions
 
 
@@ -49,12 +51,21 @@ class Comparison:
 
 
 def read_scores(folders: Sequence[Path]) -> pd.DataFrame:
-    """The per-user rows of one or several evaluated splits."""
-    return pd.concat([read_parquet(folder / "per_user.parquet").to_pandas() for folder in folders], ignore_index=True)
+    """The per-user rows of one or several evaluated splits.
+
+    Raises InputError where two folders hold the same seeds: of the same split, or of two splits cut with one seed.
+    """
+    rows = [read_parquet(folder / "per_user.parquet").to_pandas() for folder in folders]
+    scores = pd.concat(rows, ignore_index=True)
+    if scores.duplicated(["student", "arm", "group", "seed", "user_id"]).any():
+        names = ", ".join(str(folder) for folder in folders)
+        raise InputError(f"{names}: some hold the same users under the same seed; evaluate splits of different seeds")
+    return scores
 
 
-def _grid(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    return rows.pivot_table(index="seed", columns="user_id", values=column, aggfunc="mean")
+def _grid(rows: pd.DataFrame, columns: str | list[str]) -> pd.DataFrame:
+    """Rows are seeds, columns users (below the metrics, where there are several)."""
+    return rows.set_index(["seed", "user_id"])[columns].unstack("user_id")
 
 
 def summarise(scores: pd.DataFrame) -> list[dict[str, Any]]:
@@ -62,9 +73,10 @@ def summarise(scores: pd.DataFrame) -> list[dict[str, Any]]:
     columns = [name for name in scores.columns if "@" in name]
     rows: list[dict[str, Any]] = []
     for (student, arm, group), part in scores.groupby(["student", "arm", "group"], sort=False):
+        grids = _grid(part, columns)
         for column in columns:
             metric, k = column.split("@")
-            values = _grid(part, column)
+            values = grids[column]
             key = {"student": student, "arm": arm, "group": group, "metric": metric, "k": int(k)}
             interval = bootstrap(values.to_numpy(), resamples=1000)
             rows.append({**key, **asdict(interval), "users": values.shape[1], "seed_count": values.shape[0]})
@@ -154,8 +166,8 @@ def sentences(
             lines.append(f"A/A, {one.student}: {one.word}, {fine}. {_points(one)}.")
         elif one.against == REAL:
             lines.append(f"{one.student} on {one.arm} data: {one.word} overall over real data alone. {_points(one)}.")
-        elif one.against == "funnel":
-            lines.append(f"The LLM over the funnel without it, {one.student}: {one.word}. {_points(one)}.")
+        elif one.against in CONTROLS:
+            lines.append(f"{one.arm} over {CONTROLS[one.against]}, {one.student}: {one.word}. {_points(one)}.")
     for one in comparisons:
         fell = one.group == "warm" and one.against == REAL and one.relative < -WARM_LOSS
         if fell and one.arm != AGAIN:

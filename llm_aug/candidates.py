@@ -24,17 +24,19 @@ from llm_aug.files import fingerprint, read_json, read_parquet, write_json, writ
 from llm_aug.funnel import Funnel, Space, build, mixed
 
 Spaces = Callable[[Dataset], Sequence[Space]]
+MOST_PER_USER = 20
 BLENDS = (0.0, 0.15, 0.3, 0.5, 0.75)
 
 
 @dataclass(frozen=True)
 class FunnelOptions:
-    """per_user: cold items a user gets. per_item: users a cold item gets at least; None is the median warm degree.
+    """per_item: users that a cold item gets at least; None is the median warm degree. per_user: more cold items that a
+    user gets; None is the median degree of a user, at most MOST_PER_USER: nobody gets more than he has brought.
 
     pool: how many times as many candidates are looked at. pseudo_fraction: share of the warm items played cold.
     """
 
-    per_user: int = 20
+    per_user: int | None = None
     per_item: int | None = None
     pool: float = 1.5
     pseudo_fraction: float = 0.2
@@ -94,17 +96,19 @@ def find_candidates(dataset: Dataset, spaces: Spaces, options: FunnelOptions) ->
         raise InputError(f"{warm.sum()} items have interactions, the funnel needs at least 10 to learn from")
     per_item = options.per_item or int(dataset.interactions["item_id"].value_counts().median())
     per_item = max(1, min(per_item, dataset.interactions["user_id"].nunique()))
-    options = replace(options, per_item=per_item)
+    degree = int(dataset.interactions["user_id"].value_counts().median())
+    per_user = options.per_user or max(1, min(degree, MOST_PER_USER))
+    options = replace(options, per_item=per_item, per_user=per_user)
     hidden, played = _play_cold(dataset, warm, options)
     blend, pseudo = _best_blend(dataset, hidden, played, spaces(hidden), options)
     funnel = make_funnel(dataset, spaces(dataset), blend)
     cold = _pool(funnel, np.flatnonzero(~warm), options)
-    return Candidates(cold, pseudo, hidden, per_item, options.per_user, blend)
+    return Candidates(cold, pseudo, hidden, per_item, per_user, blend)
 
 
 def _check(options: FunnelOptions) -> None:
     possible = {
-        "per_user is at least 1": options.per_user >= 1,
+        "per_user is at least 1": options.per_user is None or options.per_user >= 1,
         "per_item is at least 1": options.per_item is None or options.per_item >= 1,
         "pool is at least 1": options.pool >= 1,
         "pseudo_fraction lies between 0 and 0.9": 0 < options.pseudo_fraction <= 0.9,
@@ -130,7 +134,7 @@ def _play_cold(dataset: Dataset, warm: NDArray[np.bool_], options: FunnelOptions
 
 
 def _pool(funnel: Funnel, targets: NDArray[np.int64], options: FunnelOptions) -> pd.DataFrame:
-    assert options.per_item is not None
+    assert options.per_item is not None and options.per_user is not None
     per_user, per_item = round(options.pool * options.per_user), round(options.pool * options.per_item)
     return funnel.candidates(targets, per_user, per_item)
 
@@ -139,6 +143,7 @@ def _best_blend(
     dataset: Dataset, hidden: Dataset, played: NDArray[np.int64], spaces: Sequence[Space], options: FunnelOptions
 ) -> tuple[float, pd.DataFrame]:
     """The blend under which the users' own top lists of pseudo-cold items hold the most true pairs."""
+    assert options.per_user is not None
     true = dataset.interactions[["user_id", "item_id"]].drop_duplicates().assign(label=True)
     share = len(played) / max(1, (~dataset.items["item_id"].isin(dataset.interactions["item_id"])).sum())
     sized = replace(options, per_user=max(5, min(len(played), round(options.per_user * min(1.0, share)))))

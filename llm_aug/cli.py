@@ -29,10 +29,12 @@ from llm_aug.exits import DEBUG, exit_codes
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
 Arms = Annotated[
-    list[str] | None, typer.Option(metavar="NAME=KEPT", help="Samples to judge; the same name twice is one arm of both.")
+    list[str] | None,
+    typer.Option(metavar="NAME=KEPT", help="Samples to judge; the same name twice is one arm of both."),
 ]
 Students = Annotated[
-    list[str] | None, typer.Option(metavar="NAME[:KEY=VALUE,...]", help="A recommender, some options fixed. Default: all.")
+    list[str] | None,
+    typer.Option(metavar="NAME[:KEY=VALUE,...]", help="A recommender, some options fixed. Default: all."),
 ]
 Resume = Annotated[str, typer.Option(help="if_possible, always or never.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for a program to read.")]
@@ -176,4 +178,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,9 @@ Users = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this u
 
 
 def prepare(
-    source: Annotated[str, typer.Argument(help="Folder with items.* and interactions.*, MovieLens, builtin:movielens.")],
+    source: Annotated[
+        str, typer.Argument(help="Folder with items.* and interactions.*, MovieLens, builtin:movielens.")
+    ],
     output: Output,
     format_name: Annotated[str | None, typer.Option("--format", help="table or movielens.")] = None,
     min_rating: Annotated[float | None, typer.Option(help="Keep ratings from this one on.")] = None,
@@ -74,7 +76,9 @@ def finetune(
     num_train_epochs: Fraction = None,
     per_device_train_batch_size: Number = None,
     max_steps: Number = None,
-    max_minutes: Annotated[float | None, typer.Option(help="End by the clock, the learning rate falling by it.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="End by the clock, the learning rate falling by it.")
+    ] = None,
     bf16: Annotated[bool | None, typer.Option("--bf16/--no-bf16")] = None,
     load_in_4bit: Annotated[bool | None, typer.Option("--load-in-4bit")] = None,
     device: Device = None,
@@ -96,14 +100,17 @@ def finetune(
         "bf16": bf16,
         "load_in_4bit": load_in_4bit,
     }
-    shared = {"model": model, "encoder": encoder, "engine": {"device": device}, "rewrite": {"style": style}}
-    pipeline.finetune(recipe_of(finetune=options, seeds=[seed], **shared), split, output)
+    shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": {"device": device}}
+    recipe = recipe_of(finetune=options, rewrite={"style": style}, seeds=[seed], **shared)
+    pipeline.finetune(recipe, split, output)
 
 
 def generate(
     split: SplitFolder,
     output: Output,
-    task: Annotated[str | None, typer.Option(help="rewrite (item texts) or interactions (users of cold items).")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="rewrite (item texts) or interactions (users of cold items).")
+    ] = None,
     generator: Annotated[str | None, typer.Option(help="Instead, without a model: funnel, random, active.")] = None,
     style: Style = None,
     model: Model = None,
@@ -123,8 +130,8 @@ def generate(
 
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     rewrite = {"style": style, "limit": limit, "copies": copies, **sampling}
-    shared = {"model": model, "encoder": encoder, "engine": {"device": device}, "seeds": [seed], "failed_share": 0}
-    recipe = recipe_of(rewrite=rewrite, **shared)
+    shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": {"device": device}}
+    recipe = recipe_of(rewrite=rewrite, seeds=[seed], failed_share=0, **shared)
     pipeline.generate_samples(recipe, pipeline.Wanted(task, generator), split, adapter, output)
 
 

@@ -227,8 +227,13 @@ def _checked(values: Mapping[str, Any], where: str) -> Recipe:
         found = values.get(section)
         if isinstance(found, Mapping) and key in found:
             raise InputError(f"{where}: {path} is not set here: it comes from {owner!r}")
-    # A section whose every line is a comment reads as null; only finetune means something by it.
+    # A section whose every line is a comment reads as null, as does a student without options; only for finetune does
+    # it mean something.
     given = {name: value for name, value in values.items() if value is not None or name == "finetune"}
+    students = (given.get("evaluate") or {}).get("students") if isinstance(given.get("evaluate"), Mapping) else None
+    if isinstance(students, Mapping):
+        filled = {name: {} if options is None else options for name, options in students.items()}
+        given["evaluate"] = {**given["evaluate"], "students": filled}
     try:
         recipe = Recipe.model_validate(given)
         students = checked_students(recipe.evaluate.students)

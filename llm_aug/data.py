@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -291,8 +291,8 @@ def samples_table(samples: Iterable[Sample]) -> pa.Table:
     rows = [
         {
             **{name: getattr(sample, name) for name in ("sample_id", "kind", "subject", "text", "weight")},
-            "interactions": None if sample.interactions is None else [asdict(pair) for pair in sample.interactions],
-            "origin": json.dumps(asdict(sample.origin), sort_keys=True),
+            "interactions": None if sample.interactions is None else [vars(pair) for pair in sample.interactions],
+            "origin": json.dumps(vars(sample.origin), sort_keys=True),
         }
         for sample in samples
     ]
@@ -320,4 +320,4 @@ def samples_from(table: pa.Table) -> list[Sample]:
 
 
 def rejects_table(rejects: Iterable[Reject]) -> pa.Table:
-    return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECT_SCHEMA)
+    return pa.Table.from_pylist([vars(reject) for reject in rejects], schema=REJECT_SCHEMA)

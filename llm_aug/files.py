@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from llm_aug.errors import InputError, Resumable
 
-RESUMABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+RESUMABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 @contextmanager

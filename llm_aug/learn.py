@@ -13,8 +13,8 @@ from llm_aug.errors import InputError
 from llm_aug.files import fingerprint
 from llm_aug.finetune_options import FinetuneOptions
 from llm_aug.generate import dataset_hash
+from llm_aug.ingredients import identity
 from llm_aug.simulate import judge_examples
-from llm_aug.stage import identity
 from llm_aug.tasks import load_task
 from llm_aug.vectors import cache_folder
 

@@ -21,11 +21,13 @@ from llm_aug.data import item_texts, read_dataset, read_split, write_split
 from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
 from llm_aug.files import sha256_file
 from llm_aug.generate import GenerateOptions, generate
+from llm_aug.ingredients import answered_by, content, identity, judged, met, part, samples_file, split_content
 from llm_aug.learn import candidates_of, examples_of, finetune_options
 from llm_aug.prompt import load_template
 from llm_aug.simulate import GENERATORS, simulate
 from llm_aug.sources.samples import read_samples
-from llm_aug.stage import Outcome, content, identity, once, samples_file, split_content
+from llm_aug.stage import Outcome, once
+from llm_aug.students import fit_and_save, write_lists
 from llm_aug.tasks import load_task
 from llm_aug.vectors import Cached, load_encoder
 
@@ -76,9 +78,9 @@ def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
     """The tasks' own examples of the training data -> an adapter."""
     options = finetune_options(recipe)
     made: dict[str, Any] = {"split": split_content(split), "model": identity(recipe.model), "seed": recipe.seed}
-    made["finetune"] = _recipe_part(recipe, "finetune", "save_steps", "gradient_checkpointing")
+    made["finetune"] = part(recipe, "finetune", "save_steps", "gradient_checkpointing")
     if "judge" in made["finetune"]["tasks"]:
-        made |= {**_met(recipe), **_judged(recipe)}
+        made |= {**met(recipe), **judged(recipe)}
     if "rewrite" in made["finetune"]["tasks"]:
         made["rewrite"] = load_template("rewrite", recipe.rewrite.style).hash
 
@@ -102,7 +104,7 @@ def rewrite(recipe: Recipe, split: Path, adapter: Path | None, output: Path) -> 
     asked = recipe.rewrite
     made = {
         "split": split_content(split),
-        **_answered_by(recipe, adapter),
+        **answered_by(recipe, adapter),
         "prompt": load_template("rewrite", asked.style).hash,
         "sampling": asdict(asked.sampling),
         "seed": recipe.seed,
@@ -122,9 +124,9 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
     """Users for cold items: graded by the model (llm), by the funnel alone, or drawn (random, active)."""
     if generator not in GENERATORS:
         raise InputError(f"no generator {generator!r}; {did_you_mean(generator, GENERATORS)}")
-    made = {"generator": generator, "split": split_content(split), **_met(recipe), "seed": recipe.seed}
+    made = {"generator": generator, "split": split_content(split), **met(recipe), "seed": recipe.seed}
     if generator == "llm":
-        made |= {**_judged(recipe), **_answered_by(recipe, adapter)}
+        made |= {**judged(recipe), **answered_by(recipe, adapter)}
 
     def work() -> Outcome:
         found = read_split(split)
@@ -198,6 +200,25 @@ def evaluate(recipe: Recipe, arms: arguments.ArmPaths, split: Path, output: Path
     return once(output, "evaluate", made, work)
 
 
+def train(
+    split: Path, synthetic: Sequence[Path], student: str, options: Mapping[str, Any], seed: int, output: Path
+) -> Outcome:
+    """One recommender on real data and samples -> output/{arrays.npz, model.json}."""
+    made = {
+        "split": split_content(split),
+        "synthetic": [content(samples_file(path)) for path in synthetic],
+        "student": student,
+        "options": options,
+        "seed": seed,
+    }
+    return once(output, "train", made, lambda: fit_and_save(split, synthetic, student, options, seed, output))
+
+
+def recommend(model: Path, users: Sequence[str], k: int, output: Path) -> None:
+    """What `train` wrote -> the k best unseen items of each user as one parquet file."""
+    write_lists(model, users, k, output)
+
+
 def report(scores: Sequence[Path], output: Path, title: str, run: Path | None = None) -> Path:
     """One self-contained page from evaluated folders; returns its path."""
     from eval.report import write_report
@@ -224,28 +245,6 @@ def _source(name: str) -> Path:
     return known[name]
 
 
-def _recipe_part(recipe: Recipe, section: str, *faster: str) -> dict[str, Any]:
-    """A section without what changes speed alone."""
-    return {name: value for name, value in recipe.section(section).items() if name not in faster}
-
-
-def _met(recipe: Recipe) -> dict[str, Any]:
-    """What decides on the candidates."""
-    return {"encoder": identity(recipe.encoder), "funnel": recipe.section("funnel")}
-
-
-def _judged(recipe: Recipe) -> dict[str, Any]:
-    """What decides on how they are judged."""
-    return {
-        "interactions": _recipe_part(recipe, "interactions", "chunk", "shard_seconds"),
-        "judge_prompt": load_template("judge", recipe.interactions.judge.style).hash,
-    }
-
-
-def _answered_by(recipe: Recipe, adapter: Path | None) -> dict[str, str]:
-    return {"model": identity(recipe.model), "adapter": identity(str(adapter)).rpartition("@")[2] if adapter else ""}
-
-
 def _answered(recipe: Recipe, line: str, counts: Mapping[str, Any]) -> Outcome:
     """Raises ShortOfTarget where more requests failed than the recipe allows: a second run asks them again."""
     if counts["failed"] > recipe.failed_share * counts["asked"]:
@@ -262,9 +261,9 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cleaned(result: CleanResult) -> str:
     parts = []
-    for part in result.counts.values():
-        dropped = part["dropped"]
+    for table in result.counts.values():
+        dropped = table["dropped"]
         reasons = ", ".join(f"{reason}: {count}" for reason, count in dropped.items())
         gone = f" + {sum(dropped.values())} dropped ({reasons})" if dropped else ""
-        parts.append(f"{part['file']}: {part['read']} read = {part['kept']} kept{gone}")
+        parts.append(f"{table['file']}: {table['read']} read = {table['kept']} kept{gone}")
     return "; ".join(parts)

@@ -67,8 +67,8 @@ def load_template(task: str, style: str) -> Template:
         raise InputError(f"{path}: a prompt has a line [system], words, a line [user], words")
     try:
         trees: list[nodes.Template] = [_ENVIRONMENT.parse(parts[name]) for name in ("system", "user")]
+        variables = frozenset(name for tree in trees for name in find_undeclared_variables(tree))
     except TemplateError as error:
         raise InputError(f"{path}: {error}") from error
-    variables = frozenset(name for tree in trees for name in find_undeclared_variables(tree))
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Template(f"{task}/{Path(style).stem}", parts["system"], parts["user"], digest, variables)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
@@ -25,7 +25,7 @@ from llm_aug.errors import InputError, ResumeRefused, did_you_mean
 from llm_aug.files import write_text
 from llm_aug.stage import Outcome, read_mark
 
-Resume = Literal["if_possible", "always", "never"]
+RESUME = ("if_possible", "always", "never")
 CONFIG = "config.resolved.yaml"
 
 
@@ -75,7 +75,7 @@ def _of_seed(recipe: Recipe, data: Path, root: Path) -> Iterator[Step]:
     yield Step("evaluate", root / "06-scores", partial(pipeline.evaluate, recipe, arms, split))
 
 
-def run(recipe: Recipe, output: Path, resume: Resume = "if_possible") -> Path:
+def run(recipe: Recipe, output: Path, resume: str = "if_possible") -> Path:
     """All steps, skipping what is there; returns the path of the report.
 
     Raises ResumeRefused where the folder does not fit `resume`, or a stage in it was made by another recipe.
@@ -92,8 +92,8 @@ def run(recipe: Recipe, output: Path, resume: Resume = "if_possible") -> Path:
 
 
 def _check_resume(output: Path, resume: str) -> None:
-    if resume not in get_args(Resume):
-        raise InputError(f"--resume {resume}: {did_you_mean(resume, get_args(Resume))}")
+    if resume not in RESUME:
+        raise InputError(f"--resume {resume}: {did_you_mean(resume, RESUME)}")
     there = output.is_dir() and any(path.name != ".lock" for path in output.iterdir())
     if resume == "never" and there:
         raise ResumeRefused(f"{output} is not empty, and --resume never asks for a fresh folder")

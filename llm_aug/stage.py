@@ -13,7 +13,7 @@ from typing import Any
 
 from llm_aug.answers import say
 from llm_aug.errors import InputError, ResumeRefused
-from llm_aug.files import fingerprint, read_json, sha256_file, write_json
+from llm_aug.files import fingerprint, read_json, write_json
 
 MARK = "stage.json"
 
@@ -79,7 +79,7 @@ def _refuse_other(output: Path, found: Mapping[str, Any], mark: Mapping[str, Any
     changes = [f"{name} was {old.get(name)!r}, is {new.get(name)!r}" for name in names]
     raise ResumeRefused(
         f"{output} holds a {mark['stage']} of another recipe ({'; '.join(changes[:3])}); "
-        "name another folder, or remove this one"
+        "name another folder, or remove this one and those after it"
     )
 
 
@@ -90,41 +90,3 @@ def _flat(recipe: Any, path: str = "") -> dict[str, Any]:
     for key, value in recipe.items():
         found |= _flat(value, f"{path}.{key}" if path else str(key))
     return found
-
-
-def identity(name: str) -> str:
-    """What a name of a model or encoder stands for: itself, and the content of the files that it points to.
-
-    A hub id is only its name here; the commit is in the manifest of what was generated.
-    """
-    scheme, colon, rest = name.partition(":")
-    place = Path(rest if colon and not Path(name).exists() else name)
-    if scheme == "builtin":
-        from llm_aug.builtin import model_path
-
-        place = model_path(rest)
-    if place.is_file():
-        return f"{name}@{sha256_file(place)[:16]}"
-    if place.is_dir():
-        return f"{name}@{fingerprint({path.name: sha256_file(path) for path in sorted(place.glob('*.safetensors'))})}"
-    return name
-
-
-def content(*paths: Path) -> str:
-    """A hash of files, in this order. Raises InputError where one is not there."""
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path} is not there")
-    return fingerprint([sha256_file(path) for path in paths])
-
-
-def split_content(folder: Path) -> str:
-    return content(*(folder / f"{name}.parquet" for name in ("items", "train", "validation", "test")))
-
-
-def samples_file(source: Path) -> Path:
-    """A file as it is; of a folder of ours the filtered samples, else the raw ones."""
-    if not source.is_dir():
-        return source
-    kept = source / "kept.parquet"
-    return kept if kept.is_file() else source / "samples.parquet"

@@ -36,7 +36,10 @@ class Recommender(Protocol):
         """Higher is better: [len(users), items in catalogue order]. An unknown user gets finite scores, too."""
 
     def variants(self) -> Iterable[Recommender]:
-        """This fitted model under every option that only changes scoring, so that tuning need not fit again."""
+        """This fitted model under every option that only changes scoring, so that tuning need not fit again.
+
+        The first is the model as it is.
+        """
 
 
 def make_student(name: str, options: dict[str, Any], seed: int = 0) -> Recommender:

@@ -40,7 +40,7 @@ class ContentKNN:
         return np.asarray(self.tfidf_weight * lexical + (1 - self.tfidf_weight) * semantic, dtype=np.float32)
 
     def variants(self) -> Iterable[ContentKNN]:
-        for weight in (0.5, 0.7, 0.85, 1.0):
+        for weight in dict.fromkeys((self.tfidf_weight, 0.5, 0.7, 0.85, 1.0)):
             other = copy(self)
             other.tfidf_weight = weight
             yield other

@@ -49,6 +49,7 @@ class Fusion:
         return np.where(self.warm, mixed, self.cold_factor * content).astype(np.float32)
 
     def variants(self) -> Iterable[Fusion]:
+        yield self
         for weight in (0.1, 0.2, 0.4, 0.8):
             for cold_factor in (0.5, 1.0, 1.5, 2.0, 3.0):
                 for knn_weight in (0.2, 0.4):

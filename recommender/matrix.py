@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from llm_aug.data import Dataset
+from llm_aug.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Log:
 
 
 def to_log(dataset: Dataset) -> Log:
+    """Raises InputError where there is nothing to learn from."""
+    if dataset.interactions.empty:
+        raise InputError("there are no interactions to learn from; is the training part of the split empty?")
     items = pd.Index(dataset.items["item_id"])
     return Log(
         users := pd.Index(sorted(dataset.interactions["user_id"].unique())),

@@ -1,7 +1,7 @@
 """Fitted students on disk: arrays in an npz without pickle, the rest as JSON. Scores stay equal to the bit.
 
 MODEL/arrays.npz   every array of the fitted student, in the order of memory it had
-MODEL/model.json   {"student": "ials", "model": {"student": "ials", "options": {...}, "state": {...}}, "seen": {...}, ...}
+MODEL/model.json   {"student": "ials", "model": {"student": "ials", "options": {...}, "state": {...}}, "seen": ..., ...}
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLACES = {place: name for name, place in STUDENTS.items()}
 
 @dataclass(frozen=True)
 class Stored:
-    """student: its name. seen: the real log, whose pairs are not recommended again. split_hash: of its training data."""
+    """student: its name. seen: the real log, whose pairs are not recommended again. split_hash: of its training."""
 
     student: str
     model: Recommender

@@ -10,6 +10,7 @@ from test_builtin import small_corpus, write_corpus
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from llm_aug.builtin import packing, pretrain, training
+from llm_aug.builtin.copying import fixed_parts
 from llm_aug.builtin.packing import Rows
 from llm_aug.builtin.tokenizer import train_tokenizer
 from llm_aug.builtin.training import Limits, Progress, Recipe, Trainer, learning_rate
@@ -80,6 +81,20 @@ def test_an_untrained_model_looks_back_and_copies(tokenizer: PreTrainedTokenizer
     assert after_the_same_token.mean() > 5 / 60
     likely = torch.log_softmax(made.logits[:, :-1], -1).gather(2, twice[:, 1:, None])[..., 0]
     assert likely[:, 30:].mean() > likely[:, :29].mean() + 0.05
+
+
+def test_training_leaves_the_place_finding_heads_alone(tokenizer: PreTrainedTokenizerFast, rows: Rows) -> None:
+    trainer = trainer_of(tokenizer)
+    before = {name: master.clone() for name, master in trainer.masters.items()}
+    ids = torch.from_numpy(rows.ids[:2].astype(np.int64))
+    for _ in range(3):
+        trainer.step(ids, torch.ones(ids.shape), 1e-2)
+    fixed = fixed_parts(trainer.model)
+    assert len(fixed) == 9
+    for name, master in trainer.masters.items():
+        moved, mask = master != before[name], fixed.get(name, torch.zeros_like(master, dtype=torch.bool))
+        assert not moved[mask].any(), name
+        assert mask.all() or moved.any(), name
 
 
 def test_copying_heads_need_two_layers(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -49,8 +49,13 @@ def write_scores(folder: Path, seed: int, gains: dict[str, float], students: dic
     write_parquet(folder / "per_user.parquet", pa.Table.from_pandas(pd.concat(frames), preserve_index=False))
     volumes = [{"arm": arm, "pairs": 0 if arm == "real" else 1200, "texts": 0} for arm in gains]
     write_json(folder / "arms.json", {"encoder": "minilm", "split_hash": f"hash{seed}", "arms": volumes})
-    choice = {"options": {"factors": 64, "l2": 0.1}, "weight": 0.5, "variant": 2, "validation": 0.1911, "tried": 8}
-    write_json(folder / "tuning.json", [{"student": s, "arm": arm, **choice} for s in students for arm in gains])
+    choice = {"options": {"factors": 64, "l2": 0.1}, "weight": 0.5, "variant": 2, "tried": 8}
+    chosen = [
+        {"student": student, "arm": arm, "validation": level + gain, **choice}
+        for student, level in students.items()
+        for arm, gain in gains.items()
+    ]
+    write_json(folder / "tuning.json", chosen)
     return folder
 
 
@@ -63,7 +68,14 @@ def write_run(run: Path, seeds: int = 1) -> Path:
     for seed in range(seeds):
         home = run / f"seed-{seed}"
         write_parquet(home / "02-split/items.parquet", pa.Table.from_pandas(items, preserve_index=False))
-        split = {"strategy": "item-random", "seed": seed, "hash": f"hash{seed}", "cold_items": [f"c{n}" for n in range(99)]}
+        log = pd.DataFrame({"user_id": ["3", "0", "3"], "item_id": ["2", "4", "3"]})
+        write_parquet(home / "02-split/train.parquet", pa.Table.from_pandas(log, preserve_index=False))
+        split = {
+            "strategy": "item-random",
+            "seed": seed,
+            "hash": f"hash{seed}",
+            "cold_items": [f"c{n}" for n in range(99)],
+        }
         write_json(home / "02-split/split.json", split)
         curve = [[step, 0.4 + 2 / (step + 2)] for step in range(1, 300)] + [[300, float("inf")]]
         speed = {"steps": 300, "seconds": 61.5, "tokens_per_second": 5210.4, "examples": 2400}
@@ -78,7 +90,12 @@ def write_run(run: Path, seeds: int = 1) -> Path:
 
 def _texts(seed: int) -> list[Sample]:
     origin = Origin("rewrite/describe", model="builtin:mini", revision="r1", adapter="a9", seed=41 + seed)
-    words = ["A cowboy doll meets a spaceman and learns to share.", "A thief and a policeman; a long night.", "", HOSTILE]
+    words = [
+        "A cowboy doll meets a spaceman and learns to share.",
+        "A thief and a policeman; a long night.",
+        "",
+        HOSTILE,
+    ]
     return [
         Sample(f"rewrite/describe/{n}/0", "description", f"{n}", text=text, origin=origin)
         for n, text in enumerate(words, start=1)
@@ -97,6 +114,7 @@ def _write_arm(home: Path, arm: str, samples: list[Sample], reasons: dict[str, i
     asked, kept = home / f"04-samples-{arm}", home / f"05-kept-{arm}"
     n, lost = len(samples), sum(reasons.values())
     counts = {"asked": n + 2, "parsed": n, "rejected": 1, "failed": 1, "reused": 0}
+    write_json(asked / "stage.json", {"stage": arm, "line": f"{n + 2} asked = {n} parsed", "seconds": 12.5})
     write_json(asked / "manifest.json", {"fingerprint": "9c1f", "config": {}, "state": "done", "counts": counts})
     write_parquet(asked / "samples.parquet", samples_table(samples))
     write_parquet(asked / "rejects.parquet", rejects_table([Reject("1", "rewrite", "empty_answer")]))
@@ -188,6 +206,23 @@ def test_best_rows_are_marked(page: Page) -> None:
     assert table.index("ials") < table.index("best real-only") < table.index("best merged")
 
 
+def test_the_best_are_picked_by_validation_where_there_is_any(page: Page, tmp_path: Path) -> None:
+    assert "picked by validation" in page.section("scores")
+    folder = write_scores(tmp_path / "s", 0, {"real": 0.0, "noise": 0.05, "llm": 0.1}, {"ials": 0.3})
+    marks = [
+        {"student": "ials", "arm": arm, "validation": mark} for arm, mark in (("real", 1), ("noise", 3), ("llm", 2))
+    ]
+    rest = {"options": {}, "weight": 1.0, "variant": 0, "tried": 1}
+    write_json(folder / "tuning.json", [{**mark, **rest} for mark in marks])
+    write_report(tmp_path, "T", [folder])
+    assert "ials on noise data against ials on real data alone" in Page(tmp_path / "report.html").text
+    (folder / "tuning.json").unlink()
+    write_report(tmp_path, "T", [folder])
+    page = Page(tmp_path / "report.html")
+    assert "ials on llm data against ials on real data alone" in page.text
+    assert "picked on these same test users, which flatters them" in page.text
+
+
 def test_controls_are_explained_with_what_they_show(page: Page) -> None:
     controls = page.section("controls")
     assert "it must show no gain" in controls
@@ -198,7 +233,7 @@ def test_controls_are_explained_with_what_they_show(page: Page) -> None:
 
 def test_rejections_add_up_over_seeds(page: Page) -> None:
     words = re.sub(r"<[^>]*>", " ", page.section("rejections"))
-    for line in ("asked 12 100.0 %", "parsed 8 66.7 %", "kept 2 16.7 %", "rejected: empty_answer 2", "copy 2"):
+    for line in ("asked 12 100.0%", "parsed 8 66.7%", "kept 2 16.7%", "rejected: empty_answer 2", "copy 2"):
         assert line in " ".join(words.split())
     assert "rows were lost" not in words
 
@@ -208,7 +243,7 @@ def test_samples_stand_beside_their_item_with_their_origin(page: Page) -> None:
     assert "dropped: invented_facts" in samples
     assert "rewrite/describe · builtin:mini r1 + a9 · seed 41" in samples
     assert "fidelity 0.830" in samples
-    assert "user 3, Toy Story" in samples
+    assert 'user 3<span class="soft">, after Heat, The <b>Matrix</b></span>' in samples
 
 
 def test_models_and_provenance(page: Page) -> None:
@@ -288,7 +323,9 @@ def test_headline(gains: dict[str, float], headline: str, tmp_path: Path) -> Non
 
 
 def test_a_failed_control_stands_above_the_headline(tmp_path: Path) -> None:
-    write_report(tmp_path, "T", [write_scores(tmp_path / "s", 0, {"real": 0.0, "a/a": 0.05, "llm": 0.1}, {"ials": 0.3})])
+    write_report(
+        tmp_path, "T", [write_scores(tmp_path / "s", 0, {"real": 0.0, "a/a": 0.05, "llm": 0.1}, {"ials": 0.3})]
+    )
     source = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert 0 < source.index("A control failed") < source.index("<h1>")
 
@@ -338,4 +375,5 @@ def test_axis_holds_zero_and_is_not_stretched_by_one_long_interval() -> None:
 def test_numbers_that_are_none_show_a_dash() -> None:
     assert [number(None), number(float("nan"), 3), relative(float("inf"))] == ["–"] * 3
     assert [number(-1234.5, 1), relative(-0.031)] == ["−1,234.5", "−3.1%"]
-    assert typeset("a/a-1: +nan% (-0.01, two-tower)") == "a/a-1: – (−0.01, two-tower)"
+    assert [number(-0.0004, 1), relative(-0.0004)] == ["0.0", "+0.0%"]
+    assert typeset("a/a-1: (-0.01, two-tower)") == "a/a-1: (−0.01, two-tower)"

@@ -76,7 +76,7 @@ def work_folder(work: Path, corpus_folder: Path, recipe: Recipe) -> Path:
     files = [(path.name, path.stat().st_size) for path in sorted(corpus_folder.glob("*.jsonl.zst"))]
     wordings = [load_template(task, style).hash for task, style in corpus.TEMPLATES]
     mixed = [corpus.PROSE, str(corpus.TASKS), packing.PROMPT_WEIGHT, packing.TEXT_WEIGHT, packing.VERDICT_WEIGHT]
-    mixed += [copying.SHARPNESS, copying.MATCH, copying.BEFORE, copying.COPY]
+    mixed += [copying.SHARPNESS, copying.EMBEDDING, copying.MATCH, copying.BEFORE, copying.COPY]
     folder = work / fingerprint([asdict(recipe), mixed, files, wordings])
     folder.mkdir(parents=True, exist_ok=True)
     return folder

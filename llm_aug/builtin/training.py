@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from llm_aug.builtin.copying import start_copying
+from llm_aug.builtin.copying import fixed_parts, start_copying
 from llm_aug.builtin.packing import Rows
 from llm_aug.builtin.tokenizer import END, MAX_LENGTH, PAD
 from llm_aug.seeds import derive, generator
@@ -84,7 +84,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
     )
     model = LlamaForCausalLM(config)
-    model.frozen = start_copying(model)
+    start_copying(model)
     return model
 
 
@@ -100,14 +100,16 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 class Trainer:
-    """Working weights in `dtype` run forward and backward; AdamW moves their fp32 masters, which are what is saved."""
+    """Working weights in `dtype` run forward and backward; AdamW moves their fp32 masters, which are what is saved.
+
+    The parts that `copying` fixes keep their first values.
+    """
 
     def __init__(self, model: LlamaForCausalLM, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> None:
         self.recipe, self.device = recipe, device
         self.masters = {name: p.detach().float().clone().to(device) for name, p in model.named_parameters()}
         self.model = model.to(device=device, dtype=dtype).train()
-        self.frozen=model.frozen
-        self.kept = {name: self.masters[name].clone() for name in self.frozen}
+        self.fixed = {name: (mask, self.masters[name][mask].clone()) for name, mask in fixed_parts(model).items()}
         matrices = [p for p in self.masters.values() if p.dim() > 1]
         gains = [p for p in self.masters.values() if p.dim() == 1]
         groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}]
@@ -129,9 +131,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        with torch.no_grad():
-            for name, mask in self.frozen.items():
-                self.masters[name][mask] = self.kept[name][mask]
+        for name, (mask, values) in self.fixed.items():
+            self.masters[name].data[mask] = values
         self.copy_masters()
         return float(loss.detach())
 

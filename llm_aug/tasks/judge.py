@@ -49,14 +49,15 @@ class Judge:
 
     def lines(self, dataset: Dataset) -> dict[str, str]:
         """A short line for each item: title, then attributes, cut to `words`; the description where it has neither."""
-        columns = ["title", *dataset.attributes]
+        names = dataset.attributes
         return {
-            row["item_id"]: self._line([row[name] for name in columns]) or self._line([row["description"]])
+            row["item_id"]: self._line(row["title"], *(row[name].replace("|", ", ") for name in names))
+            or self._line(row["description"])
             for row in dataset.items.to_dict("records")
         }
 
-    def _line(self, values: Sequence[str]) -> str:
-        text = ". ".join(value.replace("|", ", ") for value in values if value)
+    def _line(self, *values: str) -> str:
+        text = ". ".join(value for value in values if value)
         return " ".join(text.split()[: self.words])[: self.words * WORD_CHARS].rstrip()
 
     def histories(self, dataset: Dataset) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,53 @@
+"""Puts the tables of finished runs into README.md, between its marks: python -m eval.bench.readme RUN ...
+
+A run comes from `llm-aug run eval/recipes/NAME.yaml --output RUN`; its table is titled with the name of its recipe.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eval.verdict import table
+from llm_aug.errors import InputError
+from llm_aug.files import read_json, write_text
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+MARKS = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def judged(run: Path) -> str:
+    """A line on the judge: its AUC inside pseudo-cold candidate lists beside the funnel's, a value per split."""
+    found: list[dict[str, float]] = [
+        read_json(path)["auc_in_pseudo_cold_lists"] for path in sorted(run.glob("seed-*/04-samples-llm/metrics.json"))
+    ]
+    values = {name: ", ".join(f"{one[name]:.3f}" for one in found if name in one) for name in ("funnel", "judge", "both")}
+    named = "; ".join(f"{name} {value}" for name, value in values.items() if value)
+    return f"AUC inside the candidate lists of pseudo-cold items, per split: {named}.\n" if named else ""
+
+
+def section(run: Path) -> str:
+    if not (run / "metrics.json").is_file():
+        raise InputError(f"{run} holds no finished run (no metrics.json); `llm-aug run` makes one")
+    metrics: list[dict[str, Any]] = read_json(run / "metrics.json")
+    words = [f"- {line}" for line in (run / "verdict.txt").read_text(encoding="utf-8").splitlines()]
+    seeds = max(row["seed_count"] for row in metrics)
+    title = f"**{run.name}**: NDCG@20 over {seeds} splits, full ranking"
+    return "\n\n".join([title, table(metrics) + "\n" + judged(run), "\n".join(words)]) + "\n"
+
+
+def main(arguments: Sequence[str]) -> None:
+    if not arguments:
+        raise SystemExit("usage: python -m eval.bench.readme RUN ...")
+    sections = "\n".join(section(Path(run)) for run in arguments)
+    text = README.read_text(encoding="utf-8")
+    if not MARKS.search(text):
+        raise SystemExit("README.md has no <!-- results: --> and <!-- end --> marks")
+    write_text(README, MARKS.sub(lambda found: f"{found[1]}\n{sections}\n{found[2]}", text))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

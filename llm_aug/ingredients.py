@@ -1,0 +1,70 @@
+"""What the rows of a stage depend on, as names and hashes: the recipes that `stage.once` compares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from llm_aug.builtin import model_path
+from llm_aug.config import Recipe
+from llm_aug.errors import InputError
+from llm_aug.files import fingerprint, sha256_file
+from llm_aug.prompt import load_template
+
+
+def identity(name: str) -> str:
+    """What a name of a model or encoder stands for: itself, and the content of the files that it points to.
+
+    A hub id is only its name here; the commit is in the manifest of what was generated.
+    """
+    scheme, colon, rest = name.partition(":")
+    place = Path(rest if colon and not Path(name).exists() else name)
+    if scheme == "builtin":
+        place = model_path(rest)
+    if place.is_file():
+        return f"{name}@{sha256_file(place)[:16]}"
+    if place.is_dir():
+        return f"{name}@{fingerprint({path.name: sha256_file(path) for path in sorted(place.glob('*.safetensors'))})}"
+    return name
+
+
+def content(*paths: Path) -> str:
+    """A hash of files, in this order. Raises InputError where one is not there."""
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path} is not there")
+    return fingerprint([sha256_file(path) for path in paths])
+
+
+def split_content(folder: Path) -> str:
+    return content(*(folder / f"{name}.parquet" for name in ("items", "train", "validation", "test")))
+
+
+def samples_file(source: Path) -> Path:
+    """A file as it is; of a folder of ours the filtered samples, else the raw ones."""
+    if not source.is_dir():
+        return source
+    kept = source / "kept.parquet"
+    return kept if kept.is_file() else source / "samples.parquet"
+
+
+def part(recipe: Recipe, section: str, *faster: str) -> dict[str, Any]:
+    """A section without what changes speed alone."""
+    return {name: value for name, value in recipe.section(section).items() if name not in faster}
+
+
+def met(recipe: Recipe) -> dict[str, Any]:
+    """What decides on the candidates."""
+    return {"encoder": identity(recipe.encoder), "funnel": recipe.section("funnel")}
+
+
+def judged(recipe: Recipe) -> dict[str, Any]:
+    """What decides on how they are judged."""
+    return {
+        "interactions": part(recipe, "interactions", "chunk", "shard_seconds"),
+        "judge_prompt": load_template("judge", recipe.interactions.judge.style).hash,
+    }
+
+
+def answered_by(recipe: Recipe, adapter: Path | None) -> dict[str, str]:
+    return {"model": identity(recipe.model), "adapter": identity(str(adapter)).rpartition("@")[2] if adapter else ""}

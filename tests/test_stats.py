@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eval.stats import Interval, bootstrap
+
+
+def draw(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_the_mean_is_the_mean_of_what_is_there() -> None:
+    assert bootstrap(np.array([[1.0, 2.0, 6.0]])).mean == 3
+    assert bootstrap(np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, 5.0]])).mean == 3
+
+
+def test_the_interval_of_many_users_is_that_of_the_normal_distribution() -> None:
+    values = draw(0, 1, 2000)
+    found, error = bootstrap(values), values.std() / np.sqrt(2000)
+    assert found.low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def test_the_interval_covers_the_truth_in_about_95_of_100_cases() -> None:
+    """Users are a random sample; the truth is 0.3."""
+    cases = 400
+    found = [bootstrap(0.3 + draw(case, 1, 60), resamples=400) for case in range(cases)]
+    covered = sum(one.low <= 0.3 <= one.high for one in found) / cases
+    assert 0.91 <= covered <= 0.98
+    assert {one.low < 0.3 < one.high for one in found} == {True, False}
+
+
+def test_a_user_keeps_all_of_his_values() -> None:
+    """Ten equal seeds are one seed: the interval must not shrink as if there were ten times the users."""
+    values = draw(1, 1, 200)
+    once, often = bootstrap(values), bootstrap(np.repeat(values, 10, axis=0))
+    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.1)
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    values = draw(2, 5, 500)
+    shift = np.linspace(-1, 1, 5)[:, None]
+    alike, apart = bootstrap(values), bootstrap(values + shift)
+    assert apart.high - apart.low > 3 * (alike.high - alike.low)
+    assert apart.mean == pytest.approx(alike.mean)
+
+
+def test_pairing_cancels_what_both_sides_share() -> None:
+    users, noise = 10 * draw(3, 1, 300), 0.1 * draw(4, 1, 300)
+    ours, theirs = users + 0.05 + noise, users
+    assert bootstrap(ours - theirs).low > 0
+    assert not bootstrap(ours).low > bootstrap(theirs).high
+
+
+def test_users_without_a_value_change_nothing() -> None:
+    values = draw(5, 2, 400)
+    with_gaps = np.hstack([values, np.full((2, 400), np.nan)])
+    full, gaps = bootstrap(values), bootstrap(with_gaps)
+    assert gaps.mean == pytest.approx(full.mean)
+    assert gaps.high - gaps.low == pytest.approx(full.high - full.low, rel=0.15)
+
+
+def test_nothing_is_not_a_number() -> None:
+    for values in (np.full((2, 3), np.nan), np.empty((0, 0)), np.empty((1, 0))):
+        assert np.isnan([*vars(bootstrap(values)).values()]).all()
+
+
+def test_one_user_under_one_seed_has_no_width() -> None:
+    assert bootstrap(np.array([[0.5]])) == Interval(0.5, 0.5, 0.5)
+
+
+def test_no_difference_at_all_is_an_interval_of_zero() -> None:
+    found = bootstrap(np.zeros((3, 50)))
+    assert found == Interval(0, 0, 0)
+    assert not found.excludes_zero
+
+
+def test_the_same_call_gives_the_same_interval_and_another_seed_another() -> None:
+    values = draw(6, 2, 100)
+    assert bootstrap(values) == bootstrap(values)
+    assert bootstrap(values, seed=1).low != bootstrap(values).low
+
+
+def test_excludes_zero() -> None:
+    assert [Interval(1, low, high).excludes_zero for low, high in ((0.1, 2), (-2, -0.1), (-1, 1), (0, 1))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
