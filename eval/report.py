@@ -85,7 +85,10 @@ def number(value: float | None, digits: int = 0, sign: str = "") -> str:
 
 
 def relative(value: float | None) -> str:
-    return "–" if value is None or not math.isfinite(value) else number(100 * value, 1, "+") + "%"
+    """As a percentage with its sign, to a tenth below 100 %."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return number(100 * value, 1 if abs(value) < 1 else 0, "+") + "%"
 
 
 def typeset(words: str) -> str:

@@ -131,7 +131,7 @@ def _add_pairs(found: Found, shown: Sequence[dict[str, Any]]) -> None:
     for path, table in found.tables("train.parquet"):
         mine = [row for row in shown if path.parent.parent in row["folder"].parents]
         users = pa.array(sorted({user for row in mine for user, *_ in row["pairs"]}), pa.string())
-        rows = table.filter(pc.is_in(table["user_id"], users)).group_by("user_id").aggregate([("item_id", "list")])
+        rows = _where(table, "user_id", users).group_by("user_id").aggregate([("item_id", "list")])
         items = dict(zip(rows["user_id"].to_pylist(), rows["item_id_list"].to_pylist(), strict=True))
         for row in mine:
             row["pairs"] = [(user, item, *items.get(user, ())[-HISTORY:]) for user, item, *_ in row["pairs"]]
@@ -141,7 +141,7 @@ def _draw(found: Found, path: Path, table: pa.Table, state: str) -> list[dict[st
     """SHOWN rows of one file at random, each with what the filter said of it."""
     drawn = seeds.generator(0, "report", found.place(path.parent), path.name).permutation(table.num_rows)[:SHOWN]
     table = table.take(pa.array(drawn))
-    scores = _scores(path.with_name("scores.parquet"), table["sample_id"])
+    scores = _scores(found, path.parent, table["sample_id"])
     samples = samples_from(table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA))
     common = {"state": state, "reason": "", "nearest": "", "arm": _arm(path.parent), "folder": path.parent}
     verdicts = [{name: row.get(name) or "" for name in ("reason", "nearest")} for row in table.to_pylist()]
@@ -151,13 +151,19 @@ def _draw(found: Found, path: Path, table: pa.Table, state: str) -> list[dict[st
     ]
 
 
-def _scores(path: Path, sample_ids: pa.ChunkedArray) -> dict[str, dict[str, float]]:
+def _scores(found: Found, folder: Path, sample_ids: pa.ChunkedArray) -> dict[str, dict[str, float]]:
     """By sample the score of each filter step that gave one."""
-    if not path.is_file():
-        return {}
-    table = read_parquet(path)
-    rows = table.filter(pc.is_in(table["sample_id"], sample_ids)).to_pylist()
-    return {row.pop("sample_id"): {step: score for step, score in row.items() if score is not None} for row in rows}
+    scores: dict[str, dict[str, float]] = {}
+    for _, table in Found(folder, found.notes).tables("scores.parquet"):
+        for row in _where(table, "sample_id", sample_ids).to_pylist():
+            sample_id = row.pop("sample_id")
+            scores[sample_id] = {step: score for step, score in row.items() if score is not None}
+    return scores
+
+
+def _where(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """Rows whose id is one of values; files of others may hold ids as numbers."""
+    return table.filter(pc.is_in(table[name].cast(pa.string()), values.cast(pa.string())))
 
 
 def _facts(found: Found, item_ids: set[str]) -> dict[str, dict[str, str]]:
@@ -165,8 +171,8 @@ def _facts(found: Found, item_ids: set[str]) -> dict[str, dict[str, str]]:
     facts: dict[str, dict[str, str]] = {}
     for _, table in found.tables("items.parquet"):
         if set(ITEM_COLUMNS) <= set(table.column_names):
-            for row in table.filter(pc.is_in(table["item_id"], pa.array(sorted(item_ids), pa.string()))).to_pylist():
-                facts[row["item_id"]] = {name: str(value) for name, value in row.items() if value}
+            for row in _where(table, "item_id", pa.array(sorted(item_ids), pa.string())).to_pylist():
+                facts[str(row["item_id"])] = {name: str(value) for name, value in row.items() if value}
     return facts
 
 

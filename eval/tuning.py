@@ -44,7 +44,7 @@ def scoring_variants(model: Recommender, options: Mapping[str, Any]) -> list[Rec
 def tune(
     student: str, grid: Sequence[Mapping[str, Any]], weights: Sequence[float], split: Split, arm: Arm, held: Held
 ) -> tuple[Choice, Recommender]:
-    """The best of grid x weights x scoring variants by overall NDCG@20 on validation, the first of equals; fitted, seed 0.
+    """The best of grid x weights x scoring variants by overall NDCG@20 on validation, the first of equals; fitted.
 
     Without validation rows, or with nothing to choose between, it is the first of the grid.
     """

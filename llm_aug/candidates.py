@@ -134,7 +134,8 @@ def _play_cold(dataset: Dataset, warm: NDArray[np.bool_], options: FunnelOptions
 
 
 def _pool(funnel: Funnel, targets: NDArray[np.int64], options: FunnelOptions) -> pd.DataFrame:
-    assert options.per_item is not None and options.per_user is not None
+    assert options.per_item is not None
+    assert options.per_user is not None
     per_user, per_item = round(options.pool * options.per_user), round(options.pool * options.per_item)
     return funnel.candidates(targets, per_user, per_item)
 

@@ -13,7 +13,7 @@ from llm_aug.prompt import load_template
 
 
 def identity(name: str) -> str:
-    """What a name of a model or encoder stands for: itself, and the content of the files that it points to.
+    """What a name of a model or encoder stands for: of a file or folder its own name and a hash, wherever it lies.
 
     A hub id is only its name here; the commit is in the manifest of what was generated.
     """
@@ -22,9 +22,10 @@ def identity(name: str) -> str:
     if scheme == "builtin":
         place = model_path(rest)
     if place.is_file():
-        return f"{name}@{sha256_file(place)[:16]}"
+        return f"{place.name}@{sha256_file(place)[:16]}"
     if place.is_dir():
-        return f"{name}@{fingerprint({path.name: sha256_file(path) for path in sorted(place.glob('*.safetensors'))})}"
+        weights = sorted(place.glob("*.safetensors"))
+        return f"{place.resolve().name}@{fingerprint({path.name: sha256_file(path) for path in weights})}"
     return name
 
 

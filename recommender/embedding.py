@@ -44,10 +44,10 @@ class TwoTower:
         optimizer = torch.optim.AdamW(towers.parameters(), lr=self.learning_rate, weight_decay=1e-5)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=max(steps, 2))
         for _ in range(self.epochs):
-            for batch in torch.randperm(len(pairs.users), generator=generator).split(self.batch_size):
+            for batch in torch.randperm(len(pairs.users), generator=generator).split(self.batch_size):  # type: ignore[no-untyped-call]
                 loss = towers.loss(pairs, batch.numpy())
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
         with torch.no_grad():

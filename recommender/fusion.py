@@ -64,7 +64,7 @@ _fitted: dict[tuple[str, int, str], tuple[TwoTower, ContentKNN]] = {}
 def _content_models(real: Dataset, encoder: str, seed: int) -> tuple[TwoTower, ContentKNN]:
     """Fitted on the real log and the item texts; the last pair is kept, since arms differ in their pairs alone."""
     digest = hashlib.sha256(
-        repr((item_texts(real), real.interactions[["user_id", "item_id"]].to_numpy().tolist())).encode()
+        repr((item_texts(real), real.interactions[["user_id", "item_id", "weight"]].to_numpy().tolist())).encode()
     )
     key = (encoder, seed, digest.hexdigest())
     if key not in _fitted:

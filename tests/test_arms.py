@@ -38,7 +38,7 @@ def test_an_arm_of_this_split_is_read_from_its_folder(tastes: Split, tmp_path: P
 
 def test_an_arm_made_from_another_split_is_refused(tastes: Split, tmp_path: Path) -> None:
     file = write(tmp_path / "kept.parquet", pair("u0", "i0", tastes.hash), pair("u1", "i1", "0123456789abcdef"))
-    with pytest.raises(InputError, match="'llm'.* was made from split 0123456789abcdef, this one is"):
+    with pytest.raises(InputError, match=r"'llm'.* was made from split 0123456789abcdef, this one is"):
         read_arm("llm", file, tastes)
 
 
@@ -54,14 +54,14 @@ def test_a_synthetic_user_is_welcome(tastes: Split, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [REAL, AGAIN])
 def test_the_names_of_our_own_arms_are_taken(name: str, tastes: Split, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="give .* another name"):
+    with pytest.raises(InputError, match=r"give .* another name"):
         read_arm(name, write(tmp_path / "kept.parquet", pair("u0", "i0")), tastes)
 
 
 def test_planted_test_rows_in_a_foreign_file_are_refused(tastes: Split, tmp_path: Path) -> None:
     """A foreign file carries no split hash; its pairs give it away."""
     leak = pd.concat([tastes.test[:40], tastes.train[:30]])
-    with pytest.raises(InputError, match="57% of the pairs in .* are validation or test rows"):
+    with pytest.raises(InputError, match=r"57% of the pairs in .* are validation or test rows"):
         read_arm("outside", foreign(tmp_path / "leak.parquet", leak), tastes)
     with pytest.raises(InputError, match="100% of the pairs"):
         read_arm("outside", foreign(tmp_path / "leak.parquet", tastes.validation), tastes)

@@ -193,5 +193,16 @@ def test_the_students_spaces_find_the_genre(tmp_path: Path, monkeypatch: pytest.
     assert [space.name for space in fitted] == ["tower", "content"]
     for space in fitted:
         assert (len(space.users), len(space.items)) == (40, 60)
+    tastes = training().interactions.groupby("user_id")["item_id"].agg(list)
+    places = {item: place for place, item in enumerate(training().items["item_id"])}
+    for row, items in enumerate(tastes):
+        mean = fitted[1].items[[places[item] for item in items]].mean(axis=0)
+        np.testing.assert_allclose(fitted[1].users[row], mean, atol=1e-5)
     found = find_candidates(training(), recommender_spaces("hash:64", epochs=5), OPTIONS)
     assert precision(found) > 0.4
+
+
+def test_pairs_per_user_default_to_what_users_have_brought() -> None:
+    found = find(replace(OPTIONS, per_user=None))
+    assert found.per_user == int(training().interactions["user_id"].value_counts().median())
+    assert found.per_user <= 20

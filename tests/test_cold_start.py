@@ -85,7 +85,7 @@ def test_random_users_do_not_gain_on_cold_items(student: str, output: Path) -> N
 
 
 def test_exposure_alone_gains_overall_so_the_verdict_tells_the_gain_over_random_users(output: Path) -> None:
-    """To a student that ranks cold items last, any pairs at all are a gain: what counts is the gain over random ones."""
+    """To a student that ranks cold items last, any pairs are a gain: what counts is the gain over random ones."""
     assert against_real(output, "ease", "random").word == "gain"
     words = (output / "verdict.txt").read_text()
     assert "llm-oracle over as many pairs of random users, ease: gain" in words
@@ -140,19 +140,17 @@ def test_tuning_reads_validation_only(tastes: Split, tmp_path: Path) -> None:
     assert choices[0] != choices[2]
 
 
-def test_every_arm_is_tuned_in_weight_and_scoring_and_the_options_come_from_real_data(tastes: Split) -> None:
-    students = {"ease": {}, "content": {}}
-    arms = [random_pairs(tastes)]
-    folder_free = {}
-    for name in students:
-        held = held_out(tastes, "validation")
-        grid = make_student(name, {}).GRID if name == "ease" else [{"encoder": "hash:64"}]
-        real, _ = tune(name, grid, (1.0, 0.5), tastes, Arm(REAL), held)
-        merged, _ = tune(name, [real.options], (1.0, 0.5), tastes, arms[0], held)
-        folder_free[name] = (real.tried, merged.tried)
-        assert merged.options == real.options
-        assert real.weight == 1
-    assert folder_free == {"ease": (3, 2), "content": (4, 8)}
+def test_options_are_tuned_on_real_data_and_each_arm_tunes_weight_and_scoring(tastes: Split, tmp_path: Path) -> None:
+    evaluate(tastes, [random_pairs(tastes)], options(students={"ease": {}, "content": {}}), tmp_path)
+    rows = json.loads((tmp_path / "tuning.json").read_text())
+    assert [(row["student"], row["arm"], row["tried"]) for row in rows] == [
+        ("ease", REAL, 3),  # three strengths
+        ("ease", "random", 2),  # two weights
+        ("content", REAL, 4),  # four ways of scoring
+        ("content", "random", 8),
+    ]
+    assert rows[0]["options"] == rows[1]["options"]
+    assert [row["weight"] for row in rows if row["arm"] == REAL] == [1, 1]
 
 
 def test_the_best_on_validation_is_chosen(tastes: Split, monkeypatch: pytest.MonkeyPatch) -> None:

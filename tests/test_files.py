@@ -124,7 +124,7 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("apple")
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "file" / "a.txt", tmp_path / "folder"):
-        with pytest.raises(InputError, match="cannot write .*; name another place"):
+        with pytest.raises(InputError, match=r"cannot write .*; name another place"):
             write_text(path, "pear")
     assert (tmp_path / "file").read_text() == "apple"
     assert listed(tmp_path) == ["file", "folder"]
@@ -195,4 +195,6 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
 
 def test_json_files_are_text_for_people(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"title": "Amélie"})
-    assert (tmp_path / "a.json").read_text(encoding="utf-8") == json.dumps({"title": "Amélie"}, indent=1, ensure_ascii=False) + "\n"
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == json.dumps(
+        {"title": "Amélie"}, indent=1, ensure_ascii=False
+    ) + "\n"

@@ -134,6 +134,27 @@ def test_a_user_gets_a_second_turn_after_all_had_their_first() -> None:
     assert list(chosen[chosen["user_id"] == "u2"]["item_id"]) == ["c", "d"]
 
 
+def test_everyone_has_a_turn_before_a_sure_user_has_two() -> None:
+    """The items take u3; of the rest u1 is surer than u2 of everything, and yet u2 gets the second of two."""
+    rows = """u3 a .95
+              u3 b .95
+              u1 a .9
+              u1 b .8
+              u2 a .1
+              u2 b .2
+              u3 c .5
+              u1 c .7"""
+    chosen = table(rows)[choose(table(rows), per_item=1, per_user=1)]
+    assert [tuple(row) for row in chosen[["user_id", "item_id"]].to_numpy()] == [
+        ("u3", "a"),
+        ("u3", "b"),
+        ("u1", "a"),
+        ("u2", "b"),
+        ("u3", "c"),  # u3's turn: c went to u1
+        ("u1", "c"),
+    ]
+
+
 def test_what_has_no_probability_is_never_chosen() -> None:
     rows = """u1 a nan
               u2 a .1

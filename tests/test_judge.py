@@ -97,7 +97,9 @@ def test_hostile_text_stays_data_on_one_line_of_its_own(title: str) -> None:
 
 def labelled() -> pd.DataFrame:
     """The lists of i4 and i5: of 20 candidates u1 liked 3; u2's rows are all 'no'."""
-    rows = [("u1", f"i{4 + row % 2}", row < 3) for row in range(10)] + [("u2", f"i{4 + row % 2}", False) for row in range(10)]
+    rows = [("u1", f"i{4 + row % 2}", row < 3) for row in range(10)] + [
+        ("u2", f"i{4 + row % 2}", False) for row in range(10)
+    ]
     return pd.DataFrame(rows, columns=["user_id", "item_id", "label"])
 
 

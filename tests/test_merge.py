@@ -12,8 +12,12 @@ FRUITS = ["apple", "pear", "plum", "quince", "cherry", "fig"]
 
 
 def dataset() -> Dataset:
-    items = pd.DataFrame({"item_id": [f"i{row}" for row in range(6)], "title": FRUITS, "description": ["Red.", *[""] * 5]})
-    log = pd.DataFrame({"user_id": ["u1", "u2"], "item_id": ["i0", "i1"], "timestamp": [10, None], "rating": [4.5, 3.0]})
+    items = pd.DataFrame(
+        {"item_id": [f"i{row}" for row in range(6)], "title": FRUITS, "description": ["Red.", *[""] * 5]}
+    )
+    log = pd.DataFrame(
+        {"user_id": ["u1", "u2"], "item_id": ["i0", "i1"], "timestamp": [10, None], "rating": [4.5, 3.0]}
+    )
     return Dataset(tidy_items(items), tidy_interactions(log))
 
 
@@ -64,7 +68,7 @@ def test_descriptions_are_appended_in_order() -> None:
 
 
 def test_a_description_without_text_adds_nothing() -> None:
-    assert list(merge(dataset(), [Sample("a", "description", "i0")]).items["description"])[0] == "Red."
+    assert merge(dataset(), [Sample("a", "description", "i0")]).items["description"][0] == "Red."
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,8 +17,8 @@ from llm_aug.backends.scripted import Scripted
 from llm_aug.config import Recipe, load_recipe, recipe_of
 from llm_aug.data import read_split
 from llm_aug.errors import InputError, ResumeRefused, ShortOfTarget
-from llm_aug.files import read_json, read_parquet
-from llm_aug.run import run, status
+from llm_aug.files import read_json, read_parquet, write_json
+from llm_aug.run import run, status, steps
 
 ARMS = ["funnel", "llm", "llm+rewrite"]
 
@@ -61,13 +61,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: None) -> Path:
 def shop(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run and its recipe."""
     shutil.copytree(finished, tmp_path / "shop")
-    recipe = (tmp_path / "shop" / "recipe.yaml").read_text()
-    (tmp_path / "shop" / "recipe.yaml").write_text(recipe.replace(str(finished), str(tmp_path / "shop")))
     return tmp_path / "shop"
 
 
 def recipe_in(folder: Path, *overrides: str) -> Recipe:
-    return load_recipe(folder / "recipe.yaml", [f"model=scripted:{folder}/script.json", *overrides])
+    return load_recipe(folder / "recipe.yaml", overrides)
 
 
 def test_a_run_leaves_a_verdict_a_report_and_a_card(finished: Path) -> None:
@@ -89,6 +87,20 @@ def test_a_run_is_described_by_its_manifest_and_its_recipe(finished: Path) -> No
     resolved = yaml.safe_load((finished / "run" / "config.resolved.yaml").read_text())
     assert resolved["clean"]["min_rating"] == 2
     assert load_recipe(finished / "run" / "config.resolved.yaml").resolved() == manifest["config"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folders"),
+    [
+        (["arms=[random]"], ["02-split", "04-samples-random", "05-kept-random", "06-scores"]),
+        (["arms=[llm]", "finetune={}"], ["02-split", "03-adapter", "04-samples-llm", "05-kept-llm", "06-scores"]),
+        (["arms=[llm]", "finetune={tasks: [rewrite]}"], ["02-split", "04-samples-llm", "05-kept-llm", "06-scores"]),
+    ],
+)
+def test_each_seed_has_the_stages_that_its_arms_need(overrides: list[str], folders: list[str], finished: Path) -> None:
+    plan = steps(load_recipe(finished / "recipe.yaml", ["seeds=[0, 1]", *overrides]), Path("run"))
+    expected = ["01-data", *(f"seed-{seed}/{folder}" for seed in (0, 1) for folder in folders)]
+    assert [step.folder.relative_to("run").as_posix() for step in plan] == expected
 
 
 def test_every_row_of_every_stage_is_accounted_for(finished: Path) -> None:
@@ -135,16 +147,15 @@ def test_another_recipe_is_refused_with_the_change(override: str, words: str, sh
     assert load_recipe(shop / "run" / "config.resolved.yaml").split.cold_fraction == 0.2
 
 
-@pytest.mark.parametrize("override", ["interactions.chunk=7", "engine.device=cpu", "failed_share=0.5"])
-def test_what_changes_no_row_is_no_other_recipe(override: str, shop: Path, asked: list[str]) -> None:
-    run(recipe_in(shop, override), shop / "run")
+def test_what_changes_no_row_is_no_other_recipe(shop: Path, asked: list[str]) -> None:
+    run(recipe_in(shop, "interactions.chunk=7", "engine.device=cpu", "failed_share=0.5"), shop / "run")
     assert asked == []
 
 
 def test_a_changed_model_or_source_is_another_recipe(shop: Path) -> None:
-    write_script(shop / "script.json", answer="Something else about \\g<title> of \\g<genre>, for a change.")
+    model = write_script(shop / "script.json", answer="Something else about \\g<title> of \\g<genre>, for a change.")
     with pytest.raises(ResumeRefused, match=r"04-samples-llm .*model was"):
-        run(recipe_in(shop), shop / "run")
+        run(recipe_in(shop, f"model={model}"), shop / "run")
     with (shop / "source" / "interactions.csv").open("a", encoding="utf-8") as handle:
         handle.write('"u00","a05","5","1600000001"\n')
     with pytest.raises(ResumeRefused, match=r"01-data .*files\.interactions\.csv was"):
@@ -160,7 +171,7 @@ def test_a_stage_that_was_not_finished_is_done_again_from_its_answers(shop: Path
         run(recipe_in(shop), shop / "run")
     mark = read_json(samples.parent / "04-samples-llm" / "stage.json")
     unfinished = {**mark, "stage": "rewrite", "state": "running", "fingerprint": ""}
-    (samples / "stage.json").write_text(yaml.safe_dump(unfinished, default_flow_style=True, width=10**6))
+    write_json(samples / "stage.json", unfinished)
     assert [row["state"] for row in status(shop / "run")].count("running") == 1
     run(recipe_in(shop), shop / "run")
     assert asked == []
@@ -177,7 +188,6 @@ def test_resume_says_what_kind_of_folder_it_asks_for(shop: Path, tmp_path: Path)
         run(recipe, shop / "source")
     with pytest.raises(InputError, match="did you mean 'always'"):
         run(recipe, tmp_path / "fresh", "alway")
-    run(recipe, shop / "run", "always")
 
 
 def test_an_edited_result_is_noticed_downstream(shop: Path) -> None:
@@ -189,10 +199,10 @@ def test_an_edited_result_is_noticed_downstream(shop: Path) -> None:
 
 def test_failed_requests_stop_a_run_unless_the_recipe_allows_them(finished: Path, tmp_path: Path) -> None:
     split = finished / "run" / "seed-0" / "02-split"
-    model = write_script(tmp_path / "script.json", pattern="a0|alien", answer="offline", finish="error")
+    model = write_script(tmp_path / "script.json", pattern="Title: rocket", answer="offline", finish="error")
     content = read_json(tmp_path / "script.json")
     content["rules"].append({"pattern": "Title: (?P<title>.+)", "answer": "Quite a tale, \\g<title>, told for you."})
-    (tmp_path / "script.json").write_text(str(yaml.safe_dump(content, default_flow_style=True, width=10**6)))
+    write_json(tmp_path / "script.json", content)
     shared: dict[str, Any] = {"model": model, "encoder": "hash:64"}
     with pytest.raises(ShortOfTarget, match=r"of 30 requests failed: .*failed: offline.*run again"):
         pipeline.rewrite(recipe_of(failed_share=0, **shared), split, None, tmp_path / "samples")
@@ -255,6 +265,7 @@ def test_a_folder_of_other_things_is_never_written_over(tmp_path: Path) -> None:
         pipeline.prepare(recipe_of(data={"source": "builtin:movielen"}), tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_an_adapter_is_trained_on_the_tasks_and_used(
     finished: Path, tmp_path: Path, model_folder: Callable[..., Path]
 ) -> None:
@@ -281,7 +292,8 @@ def test_without_descriptions_there_is_nothing_to_learn_rewriting_from(tmp_path:
     source = write_source(tmp_path / "source")
     table = pd.read_csv(source / "items.csv").drop(columns="description")
     table.to_csv(source / "items.csv", index=False)
-    recipe = recipe_of(data={"source": str(source), "columns": {"item_id": "asin"}}, finetune={"tasks": ["rewrite"]})
+    data, model = {"source": str(source), "columns": {"item_id": "asin"}}, write_script(tmp_path / "script.json")
+    recipe = recipe_of(data=data, model=model, finetune={"tasks": ["rewrite"]})
     pipeline.prepare(recipe, tmp_path / "data")
     pipeline.split(recipe, tmp_path / "data", tmp_path / "split")
     with pytest.raises(InputError, match="task 'rewrite' finds no example"):

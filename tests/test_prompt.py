@@ -83,7 +83,8 @@ def test_a_template_that_reaches_out_is_an_input_error(tmp_path: Path, words: st
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ item }}", "{item} {0} {}", "%s %(x)s", "{% raw %}", "{# gone #}", "[user]\nyes", "a\\nb", "<script>", "$x"]
+    "text",
+    ["{{ item }}", "{item} {0} {}", "%s %(x)s", "{% raw %}", "{# gone #}", "[user]\nyes", "a\\nb", "<script>", "$x"],
 )
 def test_item_text_is_never_a_template(tmp_path: Path, text: str) -> None:
     assert user(tmp_path, "New: {{ item }}", item=text) == f"New: {text}"
@@ -100,13 +101,22 @@ def test_byte_order_marks_and_line_ends_do_not_matter(tmp_path: Path, mark: str,
 
 def test_the_hash_is_of_the_words(tmp_path: Path) -> None:
     hashes = {
-        load_template("judge", written(tmp_path, f"[system]\nA{end}\n[user]\n{{{{ item }}}}\n")).hash for end in (".", "!")
+        load_template("judge", written(tmp_path, f"[system]\nA{end}\n[user]\n{{{{ item }}}}\n")).hash
+        for end in (".", "!")
     }
     assert len(hashes) == 2
 
 
 @pytest.mark.parametrize(
-    "text", ["", "words", "[user]\nx\n[system]\ny\n", "[system]\nx\n", "Intro\n[system]\nx\n[user]\ny\n", "[system] x [user] y"]
+    "text",
+    [
+        "",
+        "words",
+        "[user]\nx\n[system]\ny\n",
+        "[system]\nx\n",
+        "Intro\n[system]\nx\n[user]\ny\n",
+        "[system] x [user] y",
+    ],
 )
 def test_a_file_without_both_parts_says_what_a_prompt_is(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"a prompt has a line \[system\], words, a line \[user\], words"):

@@ -337,6 +337,17 @@ def test_best_data_that_is_not_the_llms_is_said_so(tmp_path: Path) -> None:
     assert "The best merged data came from funnel, not from the LLM." in source
 
 
+def test_a_fall_of_warm_items_is_said_beside_the_headline(tmp_path: Path) -> None:
+    folder = write_scores(tmp_path / "s", 0, {"real": 0.0, "llm": 0.1}, {"ials": 0.3})
+    frame = pd.read_parquet(folder / "per_user.parquet")
+    frame.loc[(frame["group"] == "warm") & (frame["arm"] == "llm"), "ndcg@20"] *= 0.5
+    write_parquet(folder / "per_user.parquet", pa.Table.from_pandas(frame, preserve_index=False))
+    write_report(tmp_path, "T", [folder])
+    header = (tmp_path / "report.html").read_text(encoding="utf-8").split("</header>")[0]
+    assert "<h1>Gain" in header
+    assert "Warm items fall by more than 2 %, ials on llm data: −" in header
+
+
 def test_lost_rows_are_shouted(tmp_path: Path) -> None:
     counts = {"asked": 10, "parsed": 6, "rejected": 2, "failed": 1}
     write_json(tmp_path / "04-samples-llm/manifest.json", {"counts": counts})
@@ -375,5 +386,6 @@ def test_axis_holds_zero_and_is_not_stretched_by_one_long_interval() -> None:
 def test_numbers_that_are_none_show_a_dash() -> None:
     assert [number(None), number(float("nan"), 3), relative(float("inf"))] == ["–"] * 3
     assert [number(-1234.5, 1), relative(-0.031)] == ["−1,234.5", "−3.1%"]
+    assert relative(1.424) == "+142%"
     assert [number(-0.0004, 1), relative(-0.0004)] == ["0.0", "+0.0%"]
     assert typeset("a/a-1: (-0.01, two-tower)") == "a/a-1: (−0.01, two-tower)"

@@ -1,12 +1,8 @@
-"""Simulated pairs in the planted world: equal volumes, a judge that is worth its calls, and every way to stop and go on."""
+"""Simulated pairs in the planted world: equal volumes, a judge worth its calls, and every way to stop and go on."""
 
 from __future__ import annotations
 
 import inspect
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +18,6 @@ from planted import COLD, GenreJudge, catalogue, genre_space, likes, random_spac
 from llm_aug.candidates import Candidates, FunnelOptions, find_candidates
 from llm_aug.controls import other_users
 from llm_aug.data import Dataset, Sample, samples_from, tidy_interactions
-from llm_aug.errors import InputError, LlmAugError, ResumeRefused, ShortOfTarget
 from llm_aug.files import read_json, read_parquet
 from llm_aug.funnel import Space
 from llm_aug.simulate import GENERATORS, SimulateOptions, SimulateResult, halves, judge_examples, simulate
@@ -37,7 +32,9 @@ def weak_funnel(dataset: Dataset) -> Sequence[Space]:
 
 @cache
 def found() -> Candidates:
-    return find_candidates(training(), weak_funnel, FunnelOptions(per_user=3, per_item=6, pool=2.5, pseudo_fraction=0.5))
+    return find_candidates(
+        training(), weak_funnel, FunnelOptions(per_user=3, per_item=6, pool=2.5, pseudo_fraction=0.5)
+    )
 
 
 def run(folder: Path, generator: str = "llm", llm: GenreJudge | None = None, **changes: object) -> SimulateResult:
@@ -188,134 +185,6 @@ def test_only_the_training_part_can_be_handed_over(tmp_path: Path) -> None:
     assert not any(f"- {lines[item]}" in text for text in llm.asked for item in COLD)
 
 
-def test_interrupted_it_goes_on_where_it_was(tmp_path: Path) -> None:
-    run(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", llm=GenreJudge(interrupt_after=200))
-    assert not (tmp_path / "cut/samples.parquet").exists()
-    rest = GenreJudge()
-    result = run(tmp_path / "cut", llm=rest)
-    total = len(halves(found().pseudo, OPTIONS.seed)[1]) + len(found().cold)
-    assert (result.reused, len(rest.asked)) == (256, total - 256)
-    for name in ("samples.parquet", "rejects.parquet", "metrics.json"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
-    again = GenreJudge()
-    assert run(tmp_path / "cut", llm=again).reused == total
-    assert again.calls == 0
-
-
-def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path) -> None:
-    run(tmp_path / "a", chunk=64)
-    run(tmp_path / "b", chunk=7, shard_seconds=0.0)
-    assert (tmp_path / "a/samples.parquet").read_bytes() == (tmp_path / "b/samples.parquet").read_bytes()
-
-
-KILLED = """
-import sys, time
-from pathlib import Path
-sys.path[:0] = [{tests!r}, {root!r}]
-import test_simulate as t
-
-class Slow(t.GenreJudge):
-    def score(self, prompts, continuations):
-        time.sleep(0.05)
-        return super().score(prompts, continuations)
-
-t.run(Path(sys.argv[1]), llm=Slow(), chunk=8, shard_seconds=0.0)
-"""
-
-
-def test_killed_outright_it_asks_only_for_what_is_missing(tmp_path: Path) -> None:
-    here = Path(__file__).resolve().parent
-    code = KILLED.format(tests=str(here), root=str(here.parent))
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)
-    answers = tmp_path / "killed" / "answers"
-    deadline = time.monotonic() + 60
-    while len(list(answers.glob("0*.parquet"))) < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
-    there = sum(read_parquet(path).num_rows for path in answers.glob("0*.parquet"))
-    rest = GenreJudge()
-    result = run(tmp_path / "killed", llm=rest)
-    assert result.reused == there >= 40
-    run(tmp_path / "whole")
-    assert (tmp_path / "killed/samples.parquet").read_bytes() == (tmp_path / "whole/samples.parquet").read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("name", "llm", "changes"),
-    [
-        ("revision", GenreJudge(revision="2"), {}),
-        ("adapter", GenreJudge(adapter="tuned"), {}),
-        ("seed", GenreJudge(), {"seed": 2}),
-        ("split_hash", GenreJudge(), {"split_hash": "other"}),
-        ("history", GenreJudge(), {"judge": Judge(history=3)}),
-        ("calibration_pairs", GenreJudge(), {"calibration_pairs": 60}),
-    ],
-)
-def test_another_recipe_is_refused(tmp_path: Path, name: str, llm: GenreJudge, changes: dict[str, object]) -> None:
-    run(tmp_path)
-    with pytest.raises(ResumeRefused, match=f"another recipe .*{name} was"):
-        run(tmp_path, llm=llm, **changes)
-    assert llm.calls == 0
-
-
-def test_other_candidates_and_another_generator_are_refused(tmp_path: Path) -> None:
-    run(tmp_path)
-    swapped = found().cold.assign(preference=found().cold["preference"].to_numpy()[::-1])
-    with pytest.raises(ResumeRefused, match="candidates was"):
-        simulate("llm", replace(found(), cold=swapped), training(), tmp_path, OPTIONS, GenreJudge())
-    with pytest.raises(ResumeRefused, match="generator was 'llm', is 'funnel'"):
-        run(tmp_path, "funnel")
-
-
-def test_what_got_no_score_fails_and_is_asked_again(tmp_path: Path) -> None:
-    silent = GenreJudge(silent_on=" 9. ")  # "flour oven 9. space" is i09
-    result = run(tmp_path, llm=silent)
-    lost = int((found().cold["item_id"] == "i09").sum())
-    assert lost > 0
-    assert result.failed == lost
-    assert result.asked == result.parsed + result.rejected + result.failed
-    assert "i09" not in set(pairs(tmp_path)["item_id"])
-    mended = GenreJudge()
-    again = run(tmp_path, llm=mended)
-    assert (again.failed, len(mended.asked)) == (0, lost)
-    assert all(" 9. " in text.partition("New: ")[2] for text in mended.asked)
-    run(tmp_path / "whole")
-    assert (tmp_path / "samples.parquet").read_bytes() == (tmp_path / "whole/samples.parquet").read_bytes()
-
-
-def test_a_judge_without_scores_stops_early(tmp_path: Path) -> None:
-    broken = GenreJudge(kind="broken")
-    with pytest.raises(ShortOfTarget, match="64 of 64 prompts have no score .*too long for the model"):
-        run(tmp_path, llm=broken)
-    assert len(broken.asked) == 64
-    assert run(tmp_path).failed == 0
-
-
-def test_a_few_candidates_without_scores_are_short_of_target(tmp_path: Path) -> None:
-    few = replace(found(), cold=found().cold.head(5), pseudo=found().pseudo.head(30))
-    with pytest.raises(ShortOfTarget, match="none of 5 candidates became a pair, 5 have no score"):
-        simulate("llm", few, training(), tmp_path, OPTIONS, GenreJudge(kind="broken"))
-    assert read_json(tmp_path / "manifest.json")["counts"]["failed"] == 5
-    assert read_json(tmp_path / "metrics.json") == {"auc_in_pseudo_cold_lists": {}}
-
-
-def test_a_model_that_loses_a_row_is_a_bug(tmp_path: Path) -> None:
-    class Losing(GenreJudge):
-        def score(self, prompts: Sequence[object], continuations: Sequence[str]) -> np.ndarray:
-            return np.zeros((len(prompts) - 1, 2))
-
-    with pytest.raises(LlmAugError, match=r"gave scores of shape \(63, 2\) to 64 prompts"):
-        run(tmp_path, llm=Losing())
-
-
-def test_an_unknown_generator_names_the_near_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no generator 'funel'; did you mean 'funnel'"):
-        run(tmp_path, "funel")
-
-
 def test_ids_with_slashes_stay_apart(tmp_path: Path) -> None:
     """Users u/a and u, items x and a/x: both pairs read "u/a/x"."""
     dataset = training()
@@ -341,7 +210,9 @@ def test_ids_with_slashes_stay_apart(tmp_path: Path) -> None:
 def test_a_hundred_thousand_pairs_take_less_than_half_a_minute(tmp_path: Path) -> None:
     users = np.repeat([f"u{user:02}" for user in range(40)], 2500)
     many = pd.DataFrame({"user_id": users, "item_id": [f"c{n % 2500}" for n in range(len(users))]})
-    new = pd.DataFrame({"item_id": [f"c{n}" for n in range(2500)], "title": "rocket", "description": "", "genre": "space"})
+    new = pd.DataFrame(
+        {"item_id": [f"c{n}" for n in range(2500)], "title": "rocket", "description": "", "genre": "space"}
+    )
     dataset = training()
     dataset = replace(dataset, items=pd.concat([dataset.items, new], ignore_index=True))
     many["preference"] = np.random.default_rng(0).standard_normal(len(many))

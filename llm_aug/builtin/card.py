@@ -38,6 +38,8 @@ class Build:
 def model_card(build: Build, measured: Measured, sources: Sequence[str], corpus_folder: Path) -> str:
     recipe, progress = build.recipe, build.progress
     speed = progress.tokens / max(progress.seconds, 1e-9)
+    shape = f"Llama, {recipe.layers} layers, width {recipe.hidden}, {recipe.heads} heads"
+    shape += ", attention biases, tied embeddings"
     return f"""# The built-in model `mini`
 
 A language model of {build.parameters / 1e6:.1f} million parameters that comes with the package, so that every command
@@ -49,7 +51,8 @@ trying things out and for tests; for data worth keeping, name a larger model. Th
 
 | | |
 |---|---|
-| architecture | Llama, {recipe.layers} layers, width {recipe.hidden}, {recipe.heads} heads, tied embeddings |
+| shape | {shape} |
+| start | random, but for three heads set by hand to find what to copy, which stay fixed (`copying.py`) |
 | tokenizer | byte-level BPE, {recipe.vocab_size} tokens, trained on the same mix |
 | size | {build.parameters:,} parameters, {build.megabytes:.1f} MB in bf16 |
 | tokens seen | {progress.tokens:,} in {progress.step:,} steps of {recipe.batch} rows of {recipe.length} |

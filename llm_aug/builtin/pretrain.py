@@ -117,7 +117,8 @@ def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: 
     shipped.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
-    shipped.save_pretrained(folder, safe_serialization=True)
+    shipped.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)  # it is written for its owner only
 
 
 @dataclass(frozen=True)
