@@ -19,9 +19,10 @@ import pandas as pd
 import pyarrow as pa
 
 from llm_aug.errors import InputError
-from llm_aug.files import fingerprint, read_json, read_parquet, write_json, write_parquet
+from llm_aug.files import fingerprint, read_json, write_json, write_parquet
 from llm_aug.tidy import INTERACTION_COLUMNS as INTERACTION_COLUMNS
 from llm_aug.tidy import ITEM_COLUMNS as ITEM_COLUMNS
+from llm_aug.tidy import read_interactions, read_items
 from llm_aug.tidy import tidy_interactions as tidy_interactions
 from llm_aug.tidy import tidy_items as tidy_items
 
@@ -197,26 +198,7 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
 
 
 def read_dataset(folder: Path) -> Dataset:
-    return Dataset(_read_items(folder / "items.parquet"), _read_interactions(folder / "interactions.parquet"))
-
-
-def _read_items(path: Path) -> pd.DataFrame:
-    items = tidy_items(read_parquet(path).to_pandas())
-    _refuse(path, items["item_id"].duplicated(), "an item_id that stands there before")
-    _refuse(path, items["item_id"] == "", "no item_id")
-    return items
-
-
-def _read_interactions(path: Path) -> pd.DataFrame:
-    interactions = tidy_interactions(read_parquet(path).to_pandas())
-    for name in ("user_id", "item_id"):
-        _refuse(path, interactions[name] == "", f"no {name}")
-    return interactions
-
-
-def _refuse(path: Path, rows: pd.Series, what: str) -> None:
-    if rows.any():
-        raise InputError(f"{path}: {rows.sum()} rows have {what}, the first is row {rows.to_numpy().argmax() + 1}")
+    return Dataset(read_items(folder / "items.parquet"), read_interactions(folder / "interactions.parquet"))
 
 
 def split_hash(items: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> str:
@@ -247,9 +229,8 @@ def read_split(folder: Path) -> Split:
 
     A split laid out by someone else may leave out `hash`, `cold_items` and `cold_users`: they are worked out.
     """
-    items = _read_items(folder / "items.parquet")
-    names = ("train", "validation", "test")
-    train, validation, test = (_read_interactions(folder / f"{name}.parquet") for name in names)
+    items = read_items(folder / "items.parquet")
+    train, validation, test = (read_interactions(folder / f"{n}.parquet") for n in ("train", "validation", "test"))
     found = read_json(folder / "split.json") if (folder / "split.json").exists() else {}
     if not isinstance(found, dict):
         raise InputError(f"{folder / 'split.json'} is not a JSON object")
@@ -265,21 +246,19 @@ def read_split(folder: Path) -> Split:
         train=train,
         validation=validation,
         test=test,
-        cold_items=_cold(folder, "item", found, train, held),
-        cold_users=_cold(folder, "user", found, train, held),
+        cold_items=_cold(folder, "item", found, train["item_id"], held["item_id"]),
+        cold_users=_cold(folder, "user", found, train["user_id"], held["user_id"]),
         hash=actual,
         strategy=found.get("strategy", "foreign"),
         seed=int(found.get("seed", 0)),
     )
 
 
-def _cold(
-    folder: Path, name: str, found: Mapping[str, Any], train: pd.DataFrame, held: pd.DataFrame
-) -> tuple[str, ...]:
+def _cold(folder: Path, name: str, found: Mapping[str, Any], train: pd.Series, held: pd.Series) -> tuple[str, ...]:
     """As split.json lists them (in JSON an id may be a number), or all that are held out and not in train."""
-    warm = set(train[f"{name}_id"])
+    warm = set(train)
     if f"cold_{name}s" not in found:
-        return tuple(sorted(set(held[f"{name}_id"]) - warm))
+        return tuple(sorted(set(held) - warm))
     cold = tuple(str(one) for one in found[f"cold_{name}s"])
     leaked = warm.intersection(cold)
     if leaked:
@@ -302,20 +281,11 @@ def samples_table(samples: Iterable[Sample]) -> pa.Table:
 def samples_from(table: pa.Table) -> list[Sample]:
     """Samples of a table in our schema; foreign tables go through `sources.samples` first."""
     samples = []
-    for row in table.to_pylist():
-        origin = json.loads(row["origin"])
-        pairs = row["interactions"]
-        samples.append(
-            Sample(
-                sample_id=row["sample_id"],
-                kind=row["kind"],
-                subject=row["subject"],
-                text=row["text"],
-                interactions=None if pairs is None else tuple(Pair(**pair) for pair in pairs),
-                weight=row["weight"],
-                origin=replace(Origin(**origin), parents=tuple(origin.get("parents", ()))),
-            )
-        )
+    for row in table.select(SAMPLE_SCHEMA.names).to_pylist():
+        pairs, origin = row["interactions"], json.loads(row["origin"])
+        row["interactions"] = None if pairs is None else tuple(Pair(**pair) for pair in pairs)
+        row["origin"] = replace(Origin(**origin), parents=tuple(origin.get("parents", ())))
+        samples.append(Sample(**row))
     return samples
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from llm_aug.errors import InputError
+from llm_aug.files import read_parquet
 
 ITEM_COLUMNS = ("item_id", "title", "description")
 INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "weight", "is_synthetic")
@@ -50,6 +52,27 @@ def tidy_interactions(frame: pd.DataFrame) -> pd.DataFrame:
             "is_synthetic": np.asarray(frame["is_synthetic"], bool) if "is_synthetic" in frame else np.zeros(n, bool),
         }
     )
+
+
+def read_items(path: Path) -> pd.DataFrame:
+    """Raises InputError where an item has no id, or one that another has, too."""
+    items = tidy_items(read_parquet(path).to_pandas())
+    _refuse(path, items["item_id"].duplicated(), "an item_id that stands there before")
+    _refuse(path, items["item_id"] == "", "no item_id")
+    return items
+
+
+def read_interactions(path: Path) -> pd.DataFrame:
+    """Raises InputError where a row names no user or no item."""
+    interactions = tidy_interactions(read_parquet(path).to_pandas())
+    for name in ("user_id", "item_id"):
+        _refuse(path, interactions[name] == "", f"no {name}")
+    return interactions
+
+
+def _refuse(path: Path, rows: pd.Series, what: str) -> None:
+    if rows.any():
+        raise InputError(f"{path}: {rows.sum()} rows have {what}, the first is row {rows.to_numpy().argmax() + 1}")
 
 
 def _strings(column: pd.Series) -> NDArray[np.object_]:

@@ -327,7 +327,8 @@ def test_the_shipped_model_describes_and_judges() -> None:
     answer = made[0, asked.shape[1] :]
     assert answer[-1] == tokenizer.eos_token_id
     assert len(tokenizer.decode(answer, skip_special_tokens=True)) >= 20
-    question = load_template("judge", "history").render(history=["Up. Comedy"], item="Cars. Comedy")
+    liked = [f"Story {year}. Comedy, Romance. {year}" for year in range(1950, 1957)]
+    question = load_template("judge", "history").render(history=liked, item="Cars. Comedy. 2006")
     with torch.inference_mode():
         logits = model(tokenizer(chat(tokenizer, question), return_tensors="pt").input_ids).logits[0, -1]
     verdicts = torch.log_softmax(logits, -1)[tokenizer.convert_tokens_to_ids(["yes", "no"])]
