@@ -27,7 +27,7 @@ from llm_aug.prompt import load_template
 from llm_aug.simulate import SimulateOptions
 
 STRICT = ConfigDict(extra="forbid", frozen=True)
-ARMS = Literal["funnel", "random", "active", "llm", "llm+rewrite"]
+ARMS = Literal["funnel", "random", "active", "shuffled", "llm", "llm+rewrite"]
 LEARNT = Literal["judge", "rewrite"]
 # What several sections share is said once, at this place.
 ELSEWHERE = {

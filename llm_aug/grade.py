@@ -10,27 +10,42 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 Values = NDArray[np.float64]
 FLOOR = 0.02
+RIDGE = 0.1
 
 
 def calibrate(pseudo: pd.DataFrame, cold: pd.DataFrame, features: Sequence[str]) -> Values:
     """Probability that a cold pair is a true one, by logistic regression on the features: [len(cold)].
 
+    No weight is negative: a score that argues against what it is meant to find is noise, and gets no say.
     With labels of one kind only (a tiny catalogue) there is nothing to fit: the first feature, squashed, stands in.
     """
     if pseudo["label"].nunique() < 2 or not len(cold):
         return np.asarray(expit(cold[features[0]].to_numpy(dtype=float)))
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=10.0))
-    model.fit(pseudo[list(features)].to_numpy(), pseudo["label"].to_numpy())
-    return np.asarray(model.predict_proba(cold[list(features)].to_numpy())[:, 1])
+    known, asked = (frame[list(features)].to_numpy(dtype=float) for frame in (pseudo, cold))
+    centre, spread = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-9)
+    *slopes, intercept = _fit((known - centre) / spread, pseudo["label"].to_numpy(dtype=float))
+    return np.asarray(expit((asked - centre) / spread @ np.array(slopes) + intercept))
+
+
+def _fit(rows: Values, labels: Values) -> Values:
+    """Slopes (none negative, ridge of RIDGE) and intercept that minimise the log loss: [features + 1]."""
+    design = np.hstack([rows, np.ones((len(rows), 1))])
+
+    def loss(parameters: Values) -> tuple[float, Values]:
+        logits = design @ parameters
+        penalty = RIDGE * np.append(parameters[:-1], 0.0)
+        value = float((np.logaddexp(0, logits) - labels * logits).sum() + 0.5 * penalty @ parameters)
+        return value, design.T @ (expit(logits) - labels) + penalty
+
+    bounds = [(0.0, None)] * rows.shape[1] + [(None, None)]
+    return np.asarray(minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x)
 
 
 def held_out_probability(pseudo: pd.DataFrame, features: Sequence[str]) -> Values:
@@ -44,8 +59,12 @@ def held_out_probability(pseudo: pd.DataFrame, features: Sequence[str]) -> Value
     return found
 
 
-def auc_in_lists(pseudo: pd.DataFrame, score: str, by: str = "item_id") -> float:
-    """Mean area under the ROC curve inside each item's list, over lists that hold both labels; NaN if none."""
+def auc_in_lists(pseudo: pd.DataFrame, score: str, by: str = "user_id") -> float:
+    """Mean area under the ROC curve inside each user's list, over lists that hold both labels; NaN if none.
+
+    Inside an item's list the user's activity alone has an AUC above the funnel's (.77 against .67 on movies), and says
+    nothing of what to recommend to him.
+    """
     areas = [
         roc_auc_score(rows["label"], rows[score])
         for _, rows in pseudo.groupby(by, sort=False)

@@ -42,7 +42,7 @@ from llm_aug.generate import dataset_hash
 from llm_aug.grade import auc_in_lists, calibrate, choose, held_out_probability, weights
 from llm_aug.tasks.judge import ANSWERS, Judge
 
-GENERATORS = ("llm", "funnel", "random", "active")
+GENERATORS = ("llm", "funnel", *CONTROLS)
 NO_SCORE = "no finite score: the prompt is too long for the model, or the model overflowed"
 STOP_SHARE = 0.9  # of a chunk without scores: the rest would only burn hours
 FEWEST_TO_STOP = 50
@@ -128,7 +128,7 @@ def simulate(
             cold, reused = judge.scored("cold", cold, dataset), judge.reused
         pairs, rest = _graded(pseudo, cold, features, candidates)
         if generator in CONTROLS:
-            pairs = other_users(generator, pairs, dataset, options.seed)
+            pairs = other_users(generator, pairs, dataset, cold["item_id"].unique().tolist(), options.seed)
         failed = int(cold[features].isna().any(axis=1).sum())
         result = SimulateResult(len(cold), len(pairs), len(rest), failed, reused, auc)
         assert result.asked == result.parsed + result.rejected + result.failed, result
@@ -175,7 +175,7 @@ class _Judging:
     reused: int = 0
 
     def scored(self, part: str, pairs: pd.DataFrame, log: Dataset) -> pd.DataFrame:
-        """The pairs with `judge`, log p(yes) - log p(no), NaN where the model gave none.
+        """The pairs with `judge`, log p(yes) - log p(no) less its mean over the user's pairs; NaN where there is none.
 
         part: 'pseudo' or 'cold', so that a pair has one key in each. log: the histories that the judge may see.
         """
@@ -196,7 +196,10 @@ class _Judging:
                     say(f"judge: {part}: {len(odds)}/{len(keys)} scored, {len(odds) / (now - started):.0f} pairs/s")
         finally:
             self.answers.write()
-        return pairs.assign(judge=np.array(odds, dtype=float))
+        judged = pairs.assign(judge=np.array(odds, dtype=float))
+        # As the funnel's preferences are: how readily a user likes things says nothing of which thing he likes.
+        judged["judge"] -= judged.groupby("user_id")["judge"].transform("mean")
+        return judged
 
     def _odds(self, chunk: Sequence[tuple[str, Prompt]]) -> list[float]:
         """Of each prompt; asks for those that have no score yet, or had none to give."""

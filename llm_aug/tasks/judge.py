@@ -78,15 +78,17 @@ class Judge:
             yield self.prompt(histories[user], item, lines)
 
     def examples(self, dataset: Dataset, labelled: pd.DataFrame, seed: int, negatives: int = 1) -> Iterator[Example]:
-        """As many 'no' as `negatives` times the 'yes', all from one funnel's own candidate lists.
+        """For each 'yes' of a user, `negatives` times a 'no' of the same user's, as far as his candidates reach.
 
         labelled: user_id, item_id, label over pseudo-cold items; dataset: the log without them. A negative drawn from
-        anywhere else would teach that what is similar is wrong.
+        anywhere but the candidates would teach that what is similar is wrong; one of another user's, to tell active
+        users from others.
         """
         random = seeds.generator(seed, "judge", "examples")
         yes, no = labelled[labelled["label"]], labelled[~labelled["label"]]
-        kept = random.permutation(len(no))[: len(yes) * negatives]
-        chosen = pd.concat([yes, no.iloc[kept]])
+        no = no.iloc[random.permutation(len(no))]
+        wanted = no["user_id"].map(yes["user_id"].value_counts()).fillna(0) * negatives
+        chosen = pd.concat([yes, no[no.groupby("user_id").cumcount() < wanted]])
         chosen = chosen.iloc[random.permutation(len(chosen))]
         for prompt, label in zip(self.prompts(dataset, chosen), chosen["label"], strict=True):
             yield Example(prompt, ANSWERS[0] if label else ANSWERS[1])
