@@ -111,7 +111,9 @@ def generate(
     task: Annotated[
         str | None, typer.Option(help="rewrite (item texts) or interactions (users of cold items).")
     ] = None,
-    generator: Annotated[str | None, typer.Option(help="Instead, without a model: funnel, random, active.")] = None,
+    generator: Annotated[
+        str | None, typer.Option(help="Instead, without a model: funnel, random, active, shuffled.")
+    ] = None,
     style: Style = None,
     model: Model = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder that `llm-aug finetune` wrote.")] = None,

@@ -201,7 +201,9 @@ def _memory_errors() -> Iterator[None]:
 def _write_adapter(output: Path, model: Any, record: dict[str, Any]) -> None:
     """The adapter names its model as the user did, not the folder it was loaded from."""
     model.peft_config["default"].base_model_name_or_path = record["model"]
-    state = {key: value.contiguous() for key, value in get_peft_model_state_dict(model).items()}
+    state = {
+        key: value.contiguous() for key, value in get_peft_model_state_dict(model, save_embedding_layers=False).items()
+    }
     with whole_folder(output) as folder:
         save_file(state, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
         model.peft_config["default"].save_pretrained(folder)

@@ -121,7 +121,7 @@ def rewrite(recipe: Recipe, split: Path, adapter: Path | None, output: Path) -> 
 
 
 def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | None, output: Path) -> Outcome:
-    """Users for cold items: graded by the model (llm), by the funnel alone, or drawn (random, active)."""
+    """Users for cold items: graded by the model (llm), by the funnel alone, or drawn (`controls`)."""
     if generator not in GENERATORS:
         raise InputError(f"no generator {generator!r}; {did_you_mean(generator, GENERATORS)}")
     made = {"generator": generator, "split": split_content(split), **met(recipe), "seed": recipe.seed}

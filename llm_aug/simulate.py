@@ -101,7 +101,7 @@ def simulate(
     options: SimulateOptions,
     llm: LLM | None = None,
 ) -> SimulateResult:
-    """generator: llm (funnel and judge), funnel (no judge), random or active users at the funnel's volume.
+    """generator: llm (funnel and judge), funnel (no judge), or a control of `controls` at the funnel's volume.
 
     The judge scores pseudo-cold pairs first, so that its AUC is told before the cold pairs cost their time.
     Raises ResumeRefused where the folder holds another recipe, and ShortOfTarget where nearly no score is finite or no

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -48,7 +49,7 @@ def make_student(name: str, options: dict[str, Any], seed: int = 0) -> Recommend
         raise InputError(f"no student {name!r}; {did_you_mean(name, STUDENTS)}")
     module, _, attribute = STUDENTS[name].partition(":")
     make = getattr(import_module(module), attribute)
-    known = set(make.__dataclass_fields__)
+    known = {field.name for field in fields(make)}
     unknown = sorted(set(options) - known)
     if unknown:
         raise InputError(f"student {name!r} has no option {unknown[0]!r}; {did_you_mean(unknown[0], known)}")

@@ -113,10 +113,15 @@ def test_examples_are_balanced_and_come_from_the_lists(negatives: int) -> None:
 
 
 def test_examples_say_what_the_labels_say() -> None:
-    data = labelled().drop_duplicates(["user_id", "item_id"])
+    data = pd.DataFrame([("u1", "i4", True), ("u1", "i5", False)], columns=["user_id", "item_id", "label"])
     answers = {example.prompt.user: example.answer for example in Judge().examples(dataset(), data, seed=0)}
-    assert answers[asked("u1", "i4")] == answers[asked("u1", "i5")] == "yes"
-    assert answers[asked("u2", "i4")] == answers[asked("u2", "i5")] == "no"
+    assert answers == {asked("u1", "i4"): "yes", asked("u1", "i5"): "no"}
+
+
+def test_negatives_are_of_the_same_users_so_that_activity_is_no_shortcut() -> None:
+    examples = list(Judge().examples(dataset(), labelled(), seed=0))
+    others = {prompt.user for prompt in Judge().prompts(dataset(), labelled().query("user_id == 'u2'"))}
+    assert not others & {example.prompt.user for example in examples}
 
 
 def test_examples_are_mixed_and_depend_on_the_seed_alone() -> None:

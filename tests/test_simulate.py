@@ -16,7 +16,7 @@ import pytest
 from planted import COLD, GenreJudge, catalogue, genre_space, likes, random_space, split, training
 
 from llm_aug.candidates import Candidates, FunnelOptions, find_candidates
-from llm_aug.controls import other_users
+from llm_aug.controls import CONTROLS, other_users
 from llm_aug.data import Dataset, Sample, samples_from, tidy_interactions
 from llm_aug.files import read_json, read_parquet
 from llm_aug.funnel import Space
@@ -78,11 +78,14 @@ def test_pairs_are_new_cold_and_stamped(tmp_path: Path, generator: str) -> None:
 def test_volumes_are_equal(tmp_path: Path) -> None:
     sizes = {generator: run(tmp_path / generator, generator).parsed for generator in GENERATORS}
     assert len(set(sizes.values())) == 1, sizes
-    per_item = {name: Counter(pairs(tmp_path / name)["item_id"]) for name in ("funnel", "random", "active")}
-    assert per_item["random"] == per_item["active"] == per_item["funnel"]
-    for item in COLD:
-        mine = [sorted(frame[frame["item_id"] == item]["weight"]) for frame in map(pairs, sorted(tmp_path.iterdir()))]
-        assert mine[0] == mine[1] == mine[3]  # active, funnel, random; llm is third
+    made = {generator: pairs(tmp_path / generator) for generator in GENERATORS}
+    for control in CONTROLS:
+        assert sorted(made[control]["weight"]) == sorted(made["funnel"]["weight"])
+    per_item = {name: Counter(frame["item_id"]) for name, frame in made.items()}
+    assert per_item["shuffled"] == per_item["funnel"]
+    for even in ("random", "active"):
+        assert set(per_item[even]) == set(COLD)
+        assert max(per_item[even].values()) - min(per_item[even].values()) <= 1
 
 
 def test_failed_scores_do_not_shrink_the_arm(tmp_path: Path) -> None:
@@ -94,10 +97,10 @@ def test_failed_scores_do_not_shrink_the_arm(tmp_path: Path) -> None:
 def test_active_users_are_the_most_active_and_random_users_are_not() -> None:
     some = pd.DataFrame({"user_id": ["u00", "u01"], "item_id": "i04", "weight": [0.5, 1.0]})
     log = tidy_interactions(pd.DataFrame({"user_id": list("cccbaa"), "item_id": list("123123")})).drop(index=5)
-    active = other_users("active", some, Dataset(catalogue(), log), seed=0)
+    active = other_users("active", some, Dataset(catalogue(), log), ["i04"], seed=0)
     assert list(active["user_id"]) == ["c", "a"]
     assert sorted(active["weight"]) == [0.5, 1.0]
-    drawn = {tuple(other_users("random", some, training(), seed)["user_id"]) for seed in range(5)}
+    drawn = {tuple(other_users("random", some, training(), ["i04"], seed)["user_id"]) for seed in range(5)}
     assert len(drawn) == 5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -50,10 +51,9 @@ def load_task(name: str, **options: Any) -> Task:
         raise InputError(f"no task {name!r}; {did_you_mean(name, TASKS)}")
     module, _, attribute = TASKS[name].partition(":")
     make = getattr(import_module(module), attribute)
-    unknown = sorted(set(options) - set(make.__dataclass_fields__))
+    known = {field.name for field in fields(make)}
+    unknown = sorted(set(options) - known)
     if unknown:
-        raise InputError(
-            f"task {name!r} has no option {unknown[0]!r}; {did_you_mean(unknown[0], make.__dataclass_fields__)}"
-        )
+        raise InputError(f"task {name!r} has no option {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
     task: Task = make(**options)
     return task
