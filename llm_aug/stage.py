@@ -52,12 +52,25 @@ def once(
     if marks_start:
         write_json(output / MARK, {**mark, "state": "running"})
     started = time.monotonic()
-    outcome = work()
+    try:
+        outcome = work()
+    except BaseException:
+        if found is None and marks_start:
+            _sweep(output)
+        raise
     seconds = round(time.monotonic() - started, 1)
     done = {**mark, "state": "done", "line": outcome.line, "counts": dict(outcome.counts), "seconds": seconds}
     write_json(output / MARK, done)
     say(f"{stage}: {outcome.line} [{seconds:.0f} s]")
     return outcome
+
+
+def _sweep(output: Path) -> None:
+    """Takes back a folder in which nothing was made but the mark that something would be."""
+    if {path.name for path in output.iterdir()} <= {MARK, ".lock"}:
+        for path in output.iterdir():
+            path.unlink()
+        output.rmdir()
 
 
 def read_mark(folder: Path) -> dict[str, Any] | None:

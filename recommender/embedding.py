@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy, embedding, normalize
 
 from llm_aug import seeds
 from llm_aug.data import Dataset
@@ -101,8 +101,11 @@ class _Towers(torch.nn.Module):
         target, weight = torch.from_numpy(pairs.items[batch]), torch.from_numpy(pairs.weights[batch])[:, None]
         rest = torch.from_numpy(pairs.sums[pairs.users[batch]])[:, None] - weight
         totals = torch.sparse.mm(_torch_sparse(csr_matrix(pairs.matrix[users])), items)
-        profiles = (totals[torch.from_numpy(row)] - weight * items[target]) / rest.clamp(min=1e-6)
-        logits = normalize(profiles, dim=1) @ normalize(items[pairs.warm], dim=1).T / self.options.temperature
+        # embedding, not indexing: the gradient of indexing adds up in the order in which threads come
+        profiles = (embedding(torch.from_numpy(row), totals) - weight * embedding(target, items)) / rest.clamp(min=1e-6)
+        logits = (
+            normalize(profiles, dim=1) @ normalize(embedding(pairs.warm, items), dim=1).T / self.options.temperature
+        )
         losses = cross_entropy(logits, pairs.position[target], reduction="none")
         counted = weight[:, 0] * (rest[:, 0] > 1e-6)  # a user of one item has no profile without it
         return (losses * counted).sum() / counted.sum().clamp(min=1e-6)
