@@ -16,6 +16,14 @@ from llm_aug.errors import InputError
 from llm_aug.files import read_json, write_text
 
 README = Path(__file__).resolve().parents[2] / "README.md"
+HEADLINES = ("Best single", "It ", "Fused")
+QUESTIONS = (
+    ("Pairs judged by the model over real data alone, overall", "llm", "real", "overall"),
+    ("The same, warm items", "llm", "real", "warm"),
+    ("The model over the funnel without it, overall", "llm", "funnel", "overall"),
+    ("Random users at equal volume over real data alone, overall", "random", "real", "overall"),
+    ("The same real rows again (A/A), overall", "a/a", "real", "overall"),
+)
 MARKS = re.compile(r"(<!-- results: [^>]*-->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -31,14 +39,40 @@ def judged(run: Path) -> str:
     return f"AUC inside the candidate lists of pseudo-cold items, per split: {named}.\n" if named else ""
 
 
+def relations(run: Path) -> str:
+    """A line per question, the answer of each student: word, relative difference of NDCG@20 and its interval."""
+    rows: list[dict[str, Any]] = read_json(run / "comparisons.json")
+    lines = []
+    for question, arm, against, group in QUESTIONS:
+        answers = [
+            f"{row['student']} {row['word']} {_relative(row)}"
+            for row in rows
+            if (row["arm"], row["against"], row["group"]) == (arm, against, group)
+            and row["student"] == row["against_student"]
+        ]
+        if answers:
+            lines.append(f"- {question}: {'; '.join(answers)}.")
+    return "\n".join(lines)
+
+
+def _relative(row: dict[str, Any]) -> str:
+    """+74.5 % (+64.4 to +84.7): the difference and its interval over the mean of what is compared with."""
+    if not row["relative"]:
+        return "+0.0 %"
+    mean = row["gain"] / row["relative"]
+    low, high = (f"{row[end] / mean:+.1%}".rstrip("%") for end in ("low", "high"))
+    return f"{row['relative']:+.1%} ({low} to {high})".replace("%", " %", 1)
+
+
 def section(run: Path) -> str:
     if not (run / "metrics.json").is_file():
         raise InputError(f"{run} holds no finished run (no metrics.json); `llm-aug run` makes one")
     metrics: list[dict[str, Any]] = read_json(run / "metrics.json")
-    words = [f"- {line}" for line in (run / "verdict.txt").read_text(encoding="utf-8").splitlines()]
+    lines = (run / "verdict.txt").read_text(encoding="utf-8").splitlines()
+    headline = "\n".join(f"- {line}" for line in lines if line.startswith(HEADLINES))
     seeds = max(row["seed_count"] for row in metrics)
     title = f"**{run.name}**: NDCG@20 over {seeds} splits, full ranking"
-    return "\n\n".join([title, table(metrics) + "\n" + judged(run), "\n".join(words)]) + "\n"
+    return "\n\n".join([title, table(metrics) + "\n" + judged(run), headline + "\n" + relations(run)]) + "\n"
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,0 +1,67 @@
+"""README.md: its table comes from a run's files, its commands are the ones that CI runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.bench import readme
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "movies"
+    judged = folder / "seed-0" / "04-samples-llm"
+    judged.mkdir(parents=True)
+    row: dict[str, Any] = {
+        "student": "ials",
+        "group": "overall",
+        "metric": "ndcg",
+        "k": 20,
+        "users": 9,
+        "seed_count": 3,
+    }
+    metrics = [row | {"arm": "real", "mean": 0.1, "low": 0.09, "high": 0.11}]
+    gain = {"student": "ials", "against_student": "ials", "arm": "llm", "against": "real", "group": "overall"}
+    points = {"gain": 0.05, "low": 0.04, "high": 0.06, "relative": 0.5, "word": "gain", "users": 9}
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    (folder / "comparisons.json").write_text(
+        json.dumps([gain | points, gain | points | {"relative": None, "arm": "a/a"}])
+    )
+    (folder / "verdict.txt").write_text("Best single model on merged data, ials.\nials on llm data: gain.\n")
+    (judged / "metrics.json").write_text(json.dumps({"auc_in_pseudo_cold_lists": {"funnel": 0.7, "judge": 0.5}}))
+    return folder
+
+
+def test_a_section_holds_the_table_the_headline_and_each_question(run: Path) -> None:
+    text = readme.section(run)
+    assert "**movies**: NDCG@20 over 3 splits" in text
+    assert "| ials | real | - | - | 0.100 | 0.090 to 0.110 |" in text
+    assert "- Best single model on merged data, ials.\n" in text
+    assert "ials on llm data" not in text
+    assert "overall: ials gain +50.0 % (+40.0 to +60.0)." in text
+    assert "funnel 0.700; judge 0.500" in text
+
+
+def test_the_table_goes_between_its_marks(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / "README.md"
+    copy.write_text("before\n<!-- results: by script -->\nstale\n<!-- end -->\nafter\n")
+    monkeypatch.setattr(readme, "README", copy)
+    readme.main([str(run)])
+    text = copy.read_text()
+    assert text.startswith("before\n<!-- results: by script -->\n")
+    assert text.endswith("<!-- end -->\nafter\n")
+    assert "stale" not in text
+
+
+@pytest.mark.parametrize("mark", ["demo", "tests"])
+def test_each_command_does_its_own_set_up(mark: str) -> None:
+    block = re.search(rf"<!-- {mark} -->\n```sh\n(.*)\n```\n<!-- end -->", README.read_text())
+    assert block is not None
+    assert block[1].startswith("python3 -m venv .venv && .venv/bin/pip install ")
