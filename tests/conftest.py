@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Before torch and BLAS are loaded: on models of 32 dimensions a second thread costs more than it brings.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
