@@ -22,10 +22,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 def bootstrap(values: NDArray[np.float64], resamples: int = 2000, seed: int = 0) -> Interval:
     """values: [seeds, users], NaN where a user has no value under a seed. For a paired comparison pass differences.

@@ -9,7 +9,7 @@ One row: {"user_id": "7", "item_id": "1", "preference": -4.1, "label": true}   (
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -159,13 +159,3 @@ def _best_blend(
             best = (found, blend, pool)
     assert best is not None
     return best[1], best[2]
-
-
-def summary(candidates: Candidates, options: FunnelOptions) -> dict[str, object]:
-    return {
-        **asdict(options),
-        "blend": candidates.blend,
-        "cold_pairs": len(candidates.cold),
-        "pseudo_pairs": len(candidates.pseudo),
-        "pseudo_precision": float(candidates.pseudo["label"].mean()),
-    }

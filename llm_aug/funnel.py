@@ -42,9 +42,6 @@ class Funnel:
     users: Matrix
     items: Matrix
 
-    def preferences(self, rows: slice, columns: NDArray[np.int64]) -> Matrix:
-        return np.asarray(self.users[rows] @ self.items[columns].T, dtype=np.float32)
-
     def candidates(self, targets: NDArray[np.int64], per_user: int, per_item: int) -> pd.DataFrame:
         """The best `per_user` targets of each user and the best `per_item` users of each target, each pair once.
 

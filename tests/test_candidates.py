@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from planted import COLD, catalogue, genre_space, likes, random_space, split, training
 
-from llm_aug.candidates import Candidates, FunnelOptions, find_candidates, read_candidates, summary
+from llm_aug.candidates import Candidates, FunnelOptions, find_candidates, read_candidates
 from llm_aug.data import Dataset, tidy_interactions
 from llm_aug.errors import InputError
 from llm_aug.funnel import Space
@@ -178,13 +178,6 @@ def test_too_few_warm_items_are_an_input_error(kept: int) -> None:
 def test_options_that_cannot_be_are_refused(options: FunnelOptions, says: str) -> None:
     with pytest.raises(InputError, match=says):
         find(options)
-
-
-def test_summary_can_be_written_as_json() -> None:
-    found = find()
-    told = summary(found, OPTIONS)
-    assert told["cold_pairs"] == len(found.cold)
-    assert told["pseudo_precision"] == pytest.approx(found.pseudo["label"].mean())
 
 
 def test_the_students_spaces_find_the_genre(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

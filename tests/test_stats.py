@@ -73,19 +73,9 @@ def test_one_user_under_one_seed_has_no_width() -> None:
 def test_no_difference_at_all_is_an_interval_of_zero() -> None:
     found = bootstrap(np.zeros((3, 50)))
     assert found == Interval(0, 0, 0)
-    assert not found.excludes_zero
 
 
 def test_the_same_call_gives_the_same_interval_and_another_seed_another() -> None:
     values = draw(6, 2, 100)
     assert bootstrap(values) == bootstrap(values)
     assert bootstrap(values, seed=1).low != bootstrap(values).low
-
-
-def test_excludes_zero() -> None:
-    assert [Interval(1, low, high).excludes_zero for low, high in ((0.1, 2), (-2, -0.1), (-1, 1), (0, 1))] == [
-        True,
-        True,
-        False,
-        False,
-    ]

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from llm_aug.errors import InputError, did_you_mean
 
-UNDECODABLE = "\ufffd"
-
 
 @dataclass(frozen=True)
 class RawTable:
