@@ -172,10 +172,10 @@ def _ask_all(task: Task, requests: Sequence[Request], llm: LLM, options: Generat
 
 def _complete(llm: LLM, batch: Sequence[Request], options: GenerateOptions) -> list[Completion]:
     row_seeds = [seeds.derive(options.seed, "generate", request.key) for request in batch]
-    completions = llm.complete([request.prompt for request in batch], options.sampling, row_seeds)
-    if len(completions) != len(batch):
-        raise LlmAugError(f"model {llm.name} gave {len(completions)} answers to {len(batch)} prompts")
-    return completions
+    found = dict(llm.complete([request.prompt for request in batch], options.sampling, row_seeds))
+    if len(found) != len(batch):
+        raise LlmAugError(f"model {llm.name} gave {len(found)} answers to {len(batch)} prompts")
+    return [found[row] for row in range(len(batch))]
 
 
 def _fault(task: Task, request: Request, completion: Completion) -> str:

@@ -205,7 +205,7 @@ class _Judging:
         """Of each prompt; asks for those that have no score yet, or had none to give."""
         known = {key: old for key, prompt in chunk if (old := self.answers.get(key, prompt)) and old.finish != "error"}
         todo = [(key, prompt) for key, prompt in chunk if key not in known]
-        scores = self.llm.score([prompt for _, prompt in todo], ANSWERS) if todo else np.zeros((0, len(ANSWERS)))
+        scores = self.llm.score([prompt for _, prompt in todo], ANSWERS).sums if todo else np.zeros((0, len(ANSWERS)))
         if scores.shape != (len(todo), len(ANSWERS)):
             raise LlmAugError(f"model {self.llm.name} gave scores of shape {scores.shape} to {len(todo)} prompts")
         for (key, prompt), row in zip(todo, scores, strict=True):

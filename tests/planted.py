@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from llm_aug.data import Dataset, Prompt, Split, split_hash, tidy_interactions, tidy_items
+from llm_aug.backends import Scores
+from llm_aug.data import Completion, Dataset, Prompt, Split, split_hash, tidy_interactions, tidy_items
 from llm_aug.funnel import Space
 
 WORDS = {
@@ -89,16 +90,19 @@ class GenreJudge:
     asked: list[str] = field(default_factory=list)
     calls: int = 0
 
-    def complete(self, prompts: Sequence[Prompt], sampling: object, seeds: Sequence[int]) -> list[object]:
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: object, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Completion]]:
         raise NotImplementedError
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> np.ndarray:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         assert list(continuations) == ["yes", "no"]
         if len(self.asked) >= self.interrupt_after:
             raise KeyboardInterrupt
         self.calls += 1
         self.asked += [prompt.user for prompt in prompts]
-        return np.array([self._score(prompt.user) for prompt in prompts]).reshape(len(prompts), 2)
+        sums = np.array([self._score(prompt.user) for prompt in prompts]).reshape(len(prompts), 2)
+        return Scores(sums, np.ones(2, dtype=np.int64))
 
     def _score(self, text: str) -> tuple[float, float]:
         history, _, new = text.partition("New: ")

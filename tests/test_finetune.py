@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from llm_aug import checkpoint, finetune_loop
-from llm_aug.backends import load_llm
+from llm_aug.backends import completed, load_llm
 from llm_aug.checkpoint import Interrupted
 from llm_aug.data import Example, Prompt, Sampling
 from llm_aug.errors import InputError, Resumable, ResumeRefused, Unavailable
@@ -68,9 +68,9 @@ def test_a_toy_task_is_learnt_and_scores_show_it(model_folder: Folder, tmp_path:
     assert (result.steps, len(result.curve), result.resumed_from, result.reused) == (80, 80, 0, False)
     tuned = load_llm(str(model), adapter=tmp_path / "adapter")
     assert tuned.adapter == result.adapter_revision
-    yes, no = tuned.score(PROMPTS, ["yes", "no"]).T
+    yes, no = tuned.score(PROMPTS, ["yes", "no"]).sums.T
     assert (yes > no).tolist() == [True, False, True, False]
-    before = load_llm(str(model)).score(PROMPTS, ["yes", "no"])
+    before = load_llm(str(model)).score(PROMPTS, ["yes", "no"]).sums
     assert abs(before[:, 0] - yes).min() > 0.1
     assert json.loads((tmp_path / "adapter" / "finetune.json").read_text())["split_hash"] == "abc"
     assert not (tmp_path / "adapter.partial").exists()
@@ -79,7 +79,7 @@ def test_a_toy_task_is_learnt_and_scores_show_it(model_folder: Folder, tmp_path:
 def test_the_tuned_model_says_what_it_learnt_and_stops(model_folder: Folder, tmp_path: Path) -> None:
     finetune(EXAMPLES, [], options(model_folder("qwen2"), max_steps=60), tmp_path / "adapter")
     tuned = load_llm(str(model_folder("qwen2")), adapter=tmp_path / "adapter")
-    answers = tuned.complete(PROMPTS, Sampling(0.0, 1.0, 8), [0] * 4)
+    answers = completed(tuned, PROMPTS, Sampling(0.0, 1.0, 8), [0] * 4)
     assert [(answer.text, answer.finish) for answer in answers] == [("yes", "stop"), ("no", "stop")] * 2
 
 
@@ -176,7 +176,9 @@ def test_of_two_answers_the_heavier_is_learnt(model_folder: Folder, tmp_path: Pa
     both = [Example(PROMPTS[0], answer, 9.0 if answer == liked else 1.0) for answer in ("yes", "no")]
     recipe = options(model_folder("llama"), max_steps=40, per_device_train_batch_size=1)
     finetune(both * 4, [], recipe, tmp_path / "adapter")
-    [[yes, no]] = load_llm(str(model_folder("llama")), adapter=tmp_path / "adapter").score(PROMPTS[:1], ["yes", "no"])
+    [[yes, no]] = (
+        load_llm(str(model_folder("llama")), adapter=tmp_path / "adapter").score(PROMPTS[:1], ["yes", "no"]).sums
+    )
     assert (yes > no) == (liked == "yes")
     assert abs(yes - no) > 1
 

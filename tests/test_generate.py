@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +42,13 @@ class Counting:
     asked: list[str] = field(default_factory=list)
     interrupt_after: int = 10**9
 
-    def complete(self, prompts: list[Prompt], sampling: Sampling, seeds: list[int]) -> list[Completion]:
+    def complete(self, prompts: list[Prompt], sampling: Sampling, seeds: list[int]) -> Iterator[tuple[int, Completion]]:
         if len(self.asked) >= self.interrupt_after:
             raise KeyboardInterrupt
         fruits = [prompt.user.removeprefix("Title: ") for prompt in prompts]
         self.asked += fruits
         said = [Completion(f"One ripe {f}, number {s}.", "stop", 5) for f, s in zip(fruits, seeds, strict=True)]
-        return [self.script.get(fruit, answer) for fruit, answer in zip(fruits, said, strict=True)]
+        yield from enumerate(self.script.get(fruit, answer) for fruit, answer in zip(fruits, said, strict=True))
 
     def score(self, prompts: list[Prompt], continuations: list[str]) -> np.ndarray:
         raise NotImplementedError
@@ -278,8 +280,10 @@ def test_a_row_of_bad_answers_stops_the_run(tmp_path: Path, answer: Completion, 
 
 def test_a_model_that_loses_an_answer_is_a_bug(tmp_path: Path) -> None:
     class Losing(Counting):
-        def complete(self, prompts: list[Prompt], sampling: Sampling, seeds: list[int]) -> list[Completion]:
-            return super().complete(prompts, sampling, seeds)[1:]
+        def complete(
+            self, prompts: list[Prompt], sampling: Sampling, seeds: list[int]
+        ) -> Iterator[tuple[int, Completion]]:
+            return islice(super().complete(prompts, sampling, seeds), 1, None)
 
     with pytest.raises(LlmAugError, match="gave 1 answers to 2 prompts"):
         run(tmp_path, Losing())

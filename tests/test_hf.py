@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import ARCHITECTURES, WORDS
 
+from llm_aug.backends import completed, load_llm
 from llm_aug.backends import hf as hf_module
-from llm_aug.backends import load_llm
 from llm_aug.backends.hf import HF
 from llm_aug.backends.rendering import Rendering
 from llm_aug.data import Prompt, Sampling
@@ -57,15 +57,15 @@ def plain_score(llm: HF, prompt: Prompt, continuation: str) -> float:
 @pytest.mark.parametrize("sampling", [Sampling(0.0, 1.0, 10), Sampling(1.0, 0.9, 10)], ids=["greedy", "sampled"])
 def test_text_does_not_depend_on_batch_size_or_order(llm: HF, sampling: Sampling) -> None:
     prompts, seeds = MIXED * 4, list(range(64))
-    alone = [llm.complete([prompt], sampling, [seed])[0] for prompt, seed in zip(prompts, seeds, strict=True)]
+    alone = [completed(llm, [prompt], sampling, [seed])[0] for prompt, seed in zip(prompts, seeds, strict=True)]
     for tokens in (400, 8192):
         llm.engine.budget.tokens = tokens
-        assert llm.complete(prompts, sampling, seeds) == alone
-        assert llm.complete(prompts[::-1], sampling, seeds[::-1])[::-1] == alone
+        assert completed(llm, prompts, sampling, seeds) == alone
+        assert completed(llm, prompts[::-1], sampling, seeds[::-1])[::-1] == alone
 
 
 def test_seed_decides_the_text(llm: HF) -> None:
-    answers = llm.complete(MIXED[:1] * 3, Sampling(1.0, 1.0, 10), [1, 2, 1])
+    answers = completed(llm, MIXED[:1] * 3, Sampling(1.0, 1.0, 10), [1, 2, 1])
     assert answers[0] == answers[2] != answers[1]
 
 
@@ -75,16 +75,16 @@ def test_greedy_equals_generate(llm: HF) -> None:
         torch.tensor([ids]), do_sample=False, max_new_tokens=8, attention_mask=torch.ones(1, len(ids), dtype=torch.long)
     )[0]
     new = expected[1:] if llm.engine.seq2seq else expected[len(ids) :]
-    assert llm.complete(MIXED[3:4], Sampling(0.0, 1.0, 8), [0])[0].text == llm.engine.rendering.answer_text(new)
+    assert completed(llm, MIXED[3:4], Sampling(0.0, 1.0, 8), [0])[0].text == llm.engine.rendering.answer_text(new)
 
 
 def test_finish_says_whether_the_model_ended(llm: HF) -> None:
-    cut = llm.complete(MIXED[:1], Sampling(0.0, 1.0, 3), [0])[0]
+    cut = completed(llm, MIXED[:1], Sampling(0.0, 1.0, 3), [0])[0]
     assert (cut.finish, cut.n_tokens) == ("length", 3)
     tokens = llm.engine.rendering.prompt_ids(MIXED[:1])
     first = int(llm.engine.read(tokens)[1].argmax())
     llm.engine = dataclasses.replace(llm.engine, rendering=_ending_at(llm.engine.rendering, first))
-    ended = llm.complete(MIXED[:1], Sampling(0.0, 1.0, 3), [0])[0]
+    ended = completed(llm, MIXED[:1], Sampling(0.0, 1.0, 3), [0])[0]
     assert (ended.text, ended.finish, ended.n_tokens) == ("", "stop", 0)
 
 
@@ -94,36 +94,36 @@ def _ending_at(rendering: Rendering, token: int) -> Rendering:
 
 
 def test_nothing_asked_nothing_answered(llm: HF) -> None:
-    assert llm.complete([], Sampling(), []) == []
-    assert llm.score([], ["yes", "no"]).shape == (0, 2)
-    assert llm.score(JUDGED, []).shape == (3, 0)
+    assert completed(llm, [], Sampling(), []) == []
+    assert llm.score([], ["yes", "no"]).sums.shape == (0, 2)
+    assert llm.score(JUDGED, []).sums.shape == (3, 0)
 
 
 def test_a_prompt_that_cannot_be_run_fails_alone(model_folder: Folder) -> None:
     llm = loaded(model_folder("llama", positions=128))
     prompts = [MIXED[0], Prompt("", "toy " * 200), Prompt("", "lone \ud800 surrogate"), MIXED[1]]
-    answers = llm.complete(prompts, Sampling(0.0, 1.0, 4), [0] * 4)
+    answers = completed(llm, prompts, Sampling(0.0, 1.0, 4), [0] * 4)
     assert [answer.finish for answer in answers] == ["length", "error", "error", "length"]
     assert "model has room for 128" in answers[1].text
     assert "no valid Unicode" in answers[2].text
-    assert answers[0] == llm.complete(prompts[:1], Sampling(0.0, 1.0, 4), [0])[0]
-    assert np.isnan(llm.score(prompts, ["yes"])[:, 0]).tolist() == [False, True, True, False]
+    assert answers[0] == completed(llm, prompts[:1], Sampling(0.0, 1.0, 4), [0])[0]
+    assert np.isnan(llm.score(prompts, ["yes"]).sums[:, 0]).tolist() == [False, True, True, False]
 
 
 def test_a_prompt_that_just_fits_is_run(model_folder: Folder) -> None:
     llm = loaded(model_folder("gpt2", positions=128))
     [ids] = llm.engine.rendering.prompt_ids(MIXED[:1])
     room = 128 - len(ids)
-    finishes = [llm.complete(MIXED[:1], Sampling(0.0, 1.0, n), [0])[0].finish for n in (room, room + 1)]
+    finishes = [completed(llm, MIXED[:1], Sampling(0.0, 1.0, n), [0])[0].finish for n in (room, room + 1)]
     assert finishes == ["length", "error"]
 
 
 def test_score_equals_a_plain_forward_pass(llm: HF) -> None:
     prompts, continuations = [*JUDGED, *MIXED], ["yes", "no", "Toy Story, 1995"]
     expected = [[plain_score(llm, prompt, ending) for ending in continuations] for prompt in prompts]
-    np.testing.assert_allclose(llm.score(prompts, continuations), expected, atol=1e-3)
+    np.testing.assert_allclose(llm.score(prompts, continuations).sums, expected, atol=1e-3)
     llm.engine.budget.tokens = 150
-    np.testing.assert_allclose(llm.score(prompts[::-1], continuations)[::-1], expected, atol=1e-3)
+    np.testing.assert_allclose(llm.score(prompts[::-1], continuations).sums[::-1], expected, atol=1e-3)
 
 
 def test_a_shared_history_is_read_once(llama: HF, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,10 +134,10 @@ def test_a_shared_history_is_read_once(llama: HF, monkeypatch: pytest.MonkeyPatc
     )
     monkeypatch.setattr("llm_aug.backends.states.forward_parameters", lambda _: {"position_ids", "logits_to_keep"})
     many = [Prompt("", f"{HISTORY}\nNew: {word}") for word in WORDS.split()[:40]]
-    shared = llama.score(many, ["yes"])
+    shared = llama.score(many, ["yes"]).sums
     with_sharing, read[:] = sum(read), []
     llama.engine = dataclasses.replace(llama.engine, shares_prefixes=False)
-    np.testing.assert_allclose(shared, llama.score(many, ["yes"]), atol=1e-3)
+    np.testing.assert_allclose(shared, llama.score(many, ["yes"]).sums, atol=1e-3)
     assert with_sharing * 3 < sum(read)
 
 
@@ -161,7 +161,7 @@ def test_a_continuation_without_tokens_is_refused(llama: HF) -> None:
 def test_memory_errors_halve_the_batch_and_are_remembered(
     llama: HF, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    expected = llama.complete(MIXED, Sampling(0.0, 1.0, 4), [0] * 16)
+    expected = completed(llama, MIXED, Sampling(0.0, 1.0, 4), [0] * 16)
     sizes: list[int] = []
     decode = hf_module.decode
 
@@ -172,14 +172,14 @@ def test_memory_errors_halve_the_batch_and_are_remembered(
         return decode(engine, rows, *rest)
 
     monkeypatch.setattr(hf_module, "decode", short_of_memory)
-    answers = llama.complete(MIXED, Sampling(0.0, 1.0, 4), [0] * 16)
+    answers = completed(llama, MIXED, Sampling(0.0, 1.0, 4), [0] * 16)
     assert answers[:15] == expected[:15]
     assert (answers[15].finish, "no memory" in answers[15].text) == ("error", True)
     sizes.clear()
-    llama.complete(MIXED[:15], Sampling(0.0, 1.0, 4), [0] * 15)
+    completed(llama, MIXED[:15], Sampling(0.0, 1.0, 4), [0] * 15)
     assert max(sizes) <= 4
 
 
 def test_bfloat16_scores_stay_near(model_folder: Folder) -> None:
     exact, rounded = (loaded(model_folder("llama"), dtype=dtype) for dtype in ("float32", "bfloat16"))
-    np.testing.assert_allclose(rounded.score(JUDGED, ["yes"]), exact.score(JUDGED, ["yes"]), atol=0.5)
+    np.testing.assert_allclose(rounded.score(JUDGED, ["yes"]).sums, exact.score(JUDGED, ["yes"]).sums, atol=0.5)

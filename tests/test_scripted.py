@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm_aug.backends import load_llm
+from llm_aug.backends import completed, load_llm
 from llm_aug.backends.scripted import Call, Scripted
 from llm_aug.data import Completion, Prompt, Sampling
 from llm_aug.errors import InputError
@@ -27,7 +27,7 @@ def script(tmp_path: Path) -> Path:
 
 def test_rules_answer_exactly_or_by_pattern(script: Path) -> None:
     prompts = [Prompt("s", "Toy Story"), Prompt("Title: Heat", "u"), Prompt("s", "slow"), Prompt("s", "other")]
-    assert load_llm(f"scripted:{script}").complete(prompts, Sampling(), [0, 1, 2, 3]) == [
+    assert completed(load_llm(f"scripted:{script}"), prompts, Sampling(), [0, 1, 2, 3]) == [
         Completion("A toy.", "stop", 2),
         Completion("A film called Heat.", "stop", 4),
         Completion("too late", "length", 2),
@@ -36,32 +36,34 @@ def test_rules_answer_exactly_or_by_pattern(script: Path) -> None:
 
 
 def test_the_seed_chooses_among_answers(script: Path) -> None:
-    answers = load_llm(f"scripted:{script}").complete([Prompt("", "Toy Story")] * 3, Sampling(), [1, 2, 1])
+    answers = completed(load_llm(f"scripted:{script}"), [Prompt("", "Toy Story")] * 3, Sampling(), [1, 2, 1])
     assert [answer.text for answer in answers] == ["Another toy.", "A toy.", "Another toy."]
 
 
 def test_max_tokens_cuts_words(script: Path) -> None:
-    [answer] = load_llm(f"scripted:{script}").complete([Prompt("", "Title: Heat")], Sampling(max_tokens=2), [0])
+    [answer] = completed(load_llm(f"scripted:{script}"), [Prompt("", "Title: Heat")], Sampling(max_tokens=2), [0])
     assert answer == Completion("A film", "length", 2)
 
 
 def test_scores_come_from_the_rules(script: Path) -> None:
-    scores = load_llm(f"scripted:{script}").score([Prompt("", "Toy Story"), Prompt("", "other")], ["yes", "no", "eh"])
+    scores = (
+        load_llm(f"scripted:{script}").score([Prompt("", "Toy Story"), Prompt("", "other")], ["yes", "no", "eh"]).sums
+    )
     np.testing.assert_array_equal(scores, [[-0.1, -2.4, np.nan], [np.nan] * 3])
-    assert load_llm(f"scripted:{script}").score([], ["yes", "no"]).shape == (0, 2)
+    assert load_llm(f"scripted:{script}").score([], ["yes", "no"]).sums.shape == (0, 2)
 
 
 def test_calls_are_counted() -> None:
     llm = Scripted(lambda prompt, sampling, seed: f"{prompt.user} {seed}", lambda prompt, continuation: -1.0)
-    assert llm.complete([Prompt("", "a"), Prompt("", "b")], Sampling(), [7, 8])[1].text == "b 8"
+    assert completed(llm, [Prompt("", "a"), Prompt("", "b")], Sampling(), [7, 8])[1].text == "b 8"
     llm.score([Prompt("", "a")], ["yes"])
-    assert llm.calls == [Call("complete", 2), Call("score", 1)]
+    assert llm.calls == [Call("complete", 1), Call("complete", 1), Call("score", 1)]
     assert llm.rows == 3
 
 
 def test_a_function_may_say_how_it_ended() -> None:
     llm = Scripted(lambda prompt, sampling, seed: Completion("busy", "error", 0), lambda prompt, continuation: 0.0)
-    assert llm.complete([Prompt("", "a")], Sampling(), [0]) == [Completion("busy", "error", 0)]
+    assert completed(llm, [Prompt("", "a")], Sampling(), [0]) == [Completion("busy", "error", 0)]
 
 
 def test_revision_changes_with_the_script(script: Path) -> None:

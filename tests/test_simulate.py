@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from planted import COLD, GenreJudge, catalogue, genre_space, likes, random_space, split, training
 
+from llm_aug.backends import Scores
 from llm_aug.candidates import Candidates, FunnelOptions, find_candidates
 from llm_aug.controls import CONTROLS, other_users
 from llm_aug.data import Dataset, Sample, samples_from, tidy_interactions
@@ -221,8 +222,8 @@ def test_a_hundred_thousand_pairs_take_less_than_half_a_minute(tmp_path: Path) -
     many["preference"] = np.random.default_rng(0).standard_normal(len(many))
 
     class Instant(GenreJudge):
-        def score(self, prompts: Sequence[object], continuations: Sequence[str]) -> np.ndarray:
-            return np.random.default_rng(len(prompts)).random((len(prompts), 2))
+        def score(self, prompts: Sequence[object], continuations: Sequence[str]) -> Scores:
+            return Scores(np.random.default_rng(len(prompts)).random((len(prompts), 2)), np.ones(2, dtype=np.int64))
 
     started = time.monotonic()
     result = simulate("llm", replace(found(), cold=many), dataset, tmp_path, SimulateOptions(), Instant())

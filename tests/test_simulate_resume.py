@@ -16,6 +16,7 @@ import pytest
 from planted import GenreJudge, training
 from test_simulate import OPTIONS, found, pairs, run
 
+from llm_aug.backends import Scores
 from llm_aug.errors import InputError, LlmAugError, ResumeRefused, ShortOfTarget
 from llm_aug.files import read_json, read_parquet
 from llm_aug.simulate import halves, simulate
@@ -138,8 +139,8 @@ def test_a_few_candidates_without_scores_are_short_of_target(tmp_path: Path) -> 
 
 def test_a_model_that_loses_a_row_is_a_bug(tmp_path: Path) -> None:
     class Losing(GenreJudge):
-        def score(self, prompts: Sequence[object], continuations: Sequence[str]) -> np.ndarray:
-            return np.zeros((len(prompts) - 1, 2))
+        def score(self, prompts: Sequence[object], continuations: Sequence[str]) -> Scores:
+            return Scores(np.zeros((len(prompts) - 1, 2)), np.ones(2, dtype=np.int64))
 
     with pytest.raises(LlmAugError, match=r"gave scores of shape \(63, 2\) to 64 prompts"):
         run(tmp_path, llm=Losing())

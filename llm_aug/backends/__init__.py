@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -28,14 +28,45 @@ class LLM(Protocol):
     revision: str
     adapter: str
 
-    def complete(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        """One completion per prompt, in order. A row's text depends on its prompt, sampling and seed alone."""
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Completion]]:
+        """(row of its prompt, completion), each row once, as they end: the more prompts, the fuller the batches.
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> NDArray[np.float64]:
-        """log p(continuation | prompt), summed over the continuation's tokens: [len(prompts), len(continuations)].
-
-        A row that cannot be scored (too long for the model, not encodable) is all NaN: the caller rejects it.
+        A row's text depends on its prompt, sampling and seed alone. A prompt that the engine cannot take fails alone,
+        with finish 'error'.
         """
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
+        """log p(continuation | prompt) of every pair.
+
+        A prompt that cannot be scored (too long for the model, not encodable) is a row of NaN: the caller rejects it.
+        """
+
+
+@dataclass(frozen=True)
+class Scores:
+    """sums: log-probabilities [prompts, continuations], summed over tokens. tokens: of each continuation."""
+
+    sums: NDArray[np.float64]
+    tokens: NDArray[np.int64]
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """Per token [prompts, continuations]: what compares continuations of different lengths."""
+        return self.sums / self.tokens
+
+    @property
+    def log_odds(self) -> NDArray[np.float64]:
+        """log p(first) - log p(second) [prompts], of exactly two continuations: 'yes' and 'no'."""
+        first, second = self.sums.T
+        return np.asarray(first - second)
+
+
+def completed(llm: LLM, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+    """All completions, in the order of the prompts."""
+    found = dict(llm.complete(prompts, sampling, seeds))
+    return [found[row] for row in range(len(prompts))]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from llm_aug.backends import LoadOptions
+from llm_aug.backends import LoadOptions, Scores
 from llm_aug.backends.batching import batches_by_length, run_batches
 from llm_aug.backends.decode import decode
 from llm_aug.backends.loading import Engine, adapter_revision, load_engine, weights_source
@@ -35,7 +34,9 @@ class HF:
         self.adapter = adapter
         self.engine = engine
 
-    def complete(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Completion]]:
         """A prompt too long for the model, or for memory even alone, fails alone: finish 'error', text says why.
 
         In float32 a row's text is equal in every batch; in bfloat16 rounding can flip a near tie.
@@ -55,11 +56,12 @@ class HF:
         fitting = [row for row, completion in enumerate(done) if not completion.text]
         for row in run_batches(fitting, costs, self.engine.budget, plan, run):
             done[row] = Completion(f"no memory for a prompt of {len(rows[row])} tokens even alone", "error", 0)
-        return done
+        yield from enumerate(done)
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> NDArray[np.float64]:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         """Raises InputError on a continuation without tokens. NaN for a prompt that `complete` would refuse."""
         endings = [self.engine.rendering.answer_ids(continuation) for continuation in continuations]
         if not all(endings):
             raise InputError(f"continuation {continuations[endings.index([])]!r} has no tokens")
-        return score_rows(self.engine, self.engine.rendering.prompt_ids(prompts), endings)
+        sums = score_rows(self.engine, self.engine.rendering.prompt_ids(prompts), endings)
+        return Scores(sums, np.array([len(ending) for ending in endings], dtype=np.int64))

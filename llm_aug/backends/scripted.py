@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from llm_aug.backends import LoadOptions
+from llm_aug.backends import LoadOptions, Scores
 from llm_aug.data import Completion, Prompt, Sampling
 from llm_aug.errors import InputError
 from llm_aug.files import fingerprint, read_json
@@ -89,15 +88,19 @@ class Scripted:
     def rows(self) -> int:
         return sum(call.rows for call in self.calls)
 
-    def complete(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]) -> list[Completion]:
-        self.calls.append(Call("complete", len(prompts)))
-        answers = [self._answer(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
-        return [answer if isinstance(answer, Completion) else _cut(answer, sampling) for answer in answers]
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
+    ) -> Iterator[tuple[int, Completion]]:
+        for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+            self.calls.append(Call("complete", 1))
+            answer = self._answer(prompt, sampling, seed)
+            yield row, answer if isinstance(answer, Completion) else _cut(answer, sampling)
 
-    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> NDArray[np.float64]:
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         self.calls.append(Call("score", len(prompts)))
         rows = [[self._score(prompt, continuation) for continuation in continuations] for prompt in prompts]
-        return np.array(rows, dtype=np.float64).reshape(len(prompts), len(continuations))
+        sums = np.array(rows, dtype=np.float64).reshape(len(prompts), len(continuations))
+        return Scores(sums, np.array([len(continuation.split()) for continuation in continuations], dtype=np.int64))
 
 
 def load(name: str, options: LoadOptions) -> Scripted:
