@@ -92,6 +92,9 @@ def files(*packages: str) -> list[str]:
     return [name for name in SOURCES if within(name, *packages)]
 
 
+EVALUATION = [name for name in files("eval") if not within(name, "eval.bench")]
+
+
 def llm_aug(*modules: str) -> tuple[str, ...]:
     return tuple(f"llm_aug.{module}" for module in modules)
 
@@ -118,7 +121,7 @@ def test_the_recommenders_know_the_data_and_the_vectors_alone() -> None:
 
 def test_the_evaluation_gets_its_arms_as_files() -> None:
     allowed = llm_aug("data", "vectors", "errors", "seeds", "files", "merge", "sources.samples")
-    assert offenders(files("eval"), ("eval", "recommender", *allowed)) == []
+    assert offenders(EVALUATION, ("eval", "recommender", *allowed)) == []
 
 
 def reached(name: str) -> set[str]:
@@ -133,8 +136,12 @@ def reached(name: str) -> set[str]:
 
 def test_the_evaluation_reaches_no_generator_by_any_way() -> None:
     generators = llm_aug(*GENERATORS)
-    found = [f"{one} reaches {other}" for one in files("eval") for other in reached(one) if within(other, *generators)]
+    found = [f"{one} reaches {other}" for one in EVALUATION for other in reached(one) if within(other, *generators)]
     assert found == []
+
+
+def test_benchmarks_measure_everything_and_nothing_needs_them() -> None:
+    assert [name for name in SOURCES if name not in files("eval.bench") and "eval.bench" in str(ours(name))] == []
 
 
 def test_tasks_and_backends_never_see_each_other() -> None:
@@ -148,6 +155,7 @@ def test_only_generate_and_simulate_see_tasks_and_backends() -> None:
         for name in SOURCES
         if all(any(within(x, part) for x in ours(name)) for part in llm_aug("tasks", "backends"))
     ]
+    both = [name for name in both if not within(name, "eval.bench")]
     assert set(both) <= {"llm_aug.generate", "llm_aug.simulate", "llm_aug.pipeline"}, both
 
 

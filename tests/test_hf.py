@@ -13,9 +13,10 @@ import torch
 from conftest import ARCHITECTURES, WORDS
 
 from llm_aug.backends import completed, load_llm
-from llm_aug.backends import hf as hf_module
+from llm_aug.backends import decode as decode_module
 from llm_aug.backends.hf import HF
 from llm_aug.backends.rendering import Rendering
+from llm_aug.backends.states import CausalState
 from llm_aug.data import Prompt, Sampling
 from llm_aug.errors import InputError
 
@@ -158,26 +159,44 @@ def test_a_continuation_without_tokens_is_refused(llama: HF) -> None:
     ],
     ids=lambda error: str(error)[:24] or type(error).__name__,
 )
-def test_memory_errors_halve_the_batch_and_are_remembered(
+def test_memory_errors_shrink_the_batch_and_lose_no_row(
     llama: HF, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    expected = completed(llama, MIXED, Sampling(0.0, 1.0, 4), [0] * 16)
+    """More than four rows are too many, and the longest prompt is too long even alone."""
+    sampling, longest = Sampling(0.0, 1.0, 4), max(map(len, llama.engine.rendering.prompt_ids(MIXED)))
+    expected = completed(llama, MIXED, sampling, [0] * 16)
     sizes: list[int] = []
-    decode = hf_module.decode
+    read_prompts = decode_module.read_prompts
 
-    def short_of_memory(engine: Any, rows: list[list[int]], *rest: Any) -> Any:
+    def short_of_memory(engine: Any, prompts: list[list[int]], rows: list[int]) -> Any:
         sizes.append(len(rows))
-        if len(rows) > 4 or max(map(len, rows)) == max(map(len, llama.engine.rendering.prompt_ids(MIXED))):
+        if len(rows) > 4 or max(len(prompts[row]) for row in rows) == longest:
             raise error
-        return decode(engine, rows, *rest)
+        return read_prompts(engine, prompts, rows)
 
-    monkeypatch.setattr(hf_module, "decode", short_of_memory)
-    answers = completed(llama, MIXED, Sampling(0.0, 1.0, 4), [0] * 16)
+    monkeypatch.setattr(decode_module, "read_prompts", short_of_memory)
+    answers = completed(llama, MIXED, sampling, [0] * 16)
     assert answers[:15] == expected[:15]
     assert (answers[15].finish, "no memory" in answers[15].text) == ("error", True)
     sizes.clear()
-    completed(llama, MIXED[:15], Sampling(0.0, 1.0, 4), [0] * 15)
-    assert max(sizes) <= 4
+    assert completed(llama, MIXED[:15], sampling, [0] * 15) == expected[:15]
+    assert sizes[0] <= 4, "what did not fit is forgotten"
+
+
+def test_memory_that_runs_out_while_decoding_begins_the_rows_anew(llama: HF, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampling = Sampling(1.0, 0.9, 12)
+    expected = completed(llama, MIXED, sampling, list(range(16)))
+    extend, seen = CausalState.extend, []
+
+    def short_of_memory(state: CausalState, tokens: torch.Tensor) -> torch.Tensor:
+        seen.append(len(tokens))
+        if len(tokens) > 3 and len(seen) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return extend(state, tokens)
+
+    monkeypatch.setattr(CausalState, "extend", short_of_memory)
+    assert completed(llama, MIXED, sampling, list(range(16))) == expected
+    assert max(seen[:5]) > 3 >= seen[-1]
 
 
 def test_bfloat16_scores_stay_near(model_folder: Folder) -> None:

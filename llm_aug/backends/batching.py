@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -36,23 +36,23 @@ def release_memory() -> None:
 
 @dataclass
 class Budget:
-    """Most tokens in a batch, padding and new tokens included; shrinks when memory runs out and is remembered."""
+    """tokens: most in a batch, padding and new tokens included. learnt: less than that for rows of some length or more.
+
+    Attention needs memory that grows faster than a row's length: what long rows overflow may still be right for short
+    ones. Lengths are told apart by powers of two.
+    """
 
     tokens: int
+    learnt: dict[int, int] = field(default_factory=dict)
 
+    def rows(self, cost: int) -> int:
+        """How many rows of so many tokens make a batch, one at least."""
+        known = [tokens for length, tokens in self.learnt.items() if length <= cost.bit_length()]
+        return max(1, min([self.tokens, *known]) // max(cost, 1))
 
-def batches_by_length(rows: Sequence[int], costs: Sequence[int], budget: Budget) -> list[list[int]]:
-    """Rows of similar cost together, longest first, so that a batch that does not fit is met at once.
-
-    costs: tokens of each row, indexed by row number.
-    """
-    batches: list[list[int]] = []
-    for row in sorted(rows, key=lambda row: (-costs[row], row)):
-        if batches and costs[batches[-1][0]] * (len(batches[-1]) + 1) <= budget.tokens:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-    return batches
+    def shrink(self, cost: int, rows: int) -> None:
+        """Remembers that so many rows, the longest of so many tokens, did not fit."""
+        self.learnt[cost.bit_length()] = max(1, min(self.rows(cost), rows) * cost // 2)
 
 
 def run_batches(
@@ -62,9 +62,9 @@ def run_batches(
     plan: Callable[[Sequence[int]], list[list[int]]],
     run: Callable[[list[int]], None],
 ) -> list[int]:
-    """Runs every batch of the plan; after a memory error halves the budget and plans what is left anew.
+    """Runs every batch of the plan; after a memory error shrinks the budget and plans what is left anew.
 
-    Returns the rows that do not fit into memory even alone.
+    costs: tokens of each row, by row number. Returns the rows that do not fit into memory even alone.
     """
     failed: list[int] = []
     queue = plan(rows)[::-1]
@@ -84,7 +84,6 @@ def run_batches(
             queue.pop()
             continue
         release_memory()
-        used = max(costs[row] for row in batch) * len(batch)
-        budget.tokens = max(1, min(budget.tokens, used) // 2)
+        budget.shrink(max(costs[row] for row in batch), len(batch))
         queue = plan([row for left in queue for row in left])[::-1]
     return failed

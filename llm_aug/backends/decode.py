@@ -1,116 +1,141 @@
-"""The sampling loop: every row draws its own noise, so that its text does not depend on its neighbours."""
+"""The decoding loop: a row that has ended leaves the batch at once, and waiting ones take its place.
+
+Every row draws its own noise, so that its text does not depend on its neighbours nor on when it joined them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from llm_aug.backends import draw
+from llm_aug.backends.batching import is_memory_error, release_memory
 from llm_aug.backends.loading import Engine
+from llm_aug.backends.prefixes import State, Tokens, read_prompts
+from llm_aug.backends.states import CausalState
 from llm_aug.data import Completion, Sampling
 
-Finish = Literal["stop", "length", "error"]
+REFILL = 8  # rows join when an eighth of the batch is free: reading one row takes as long as reading a few
+
+Ended = tuple[int, Completion]
 
 
-@torch.inference_mode()
 def decode(
-    engine: Engine, prompts: Sequence[Sequence[int]], sampling: Sampling, seeds: Sequence[int]
-) -> list[Completion]:
-    """Completes one batch of tokenised prompts; a row that has ended leaves the batch and the cache."""
-    written: list[list[int]] = [[] for _ in prompts]
-    finish: list[Finish] = ["length"] * len(prompts)
-    state, logits = engine.read(prompts)
-    rows = list(range(len(prompts)))
-    keys = torch.tensor(list(seeds), dtype=torch.long, device=logits.device)
-    for step in range(sampling.max_tokens):
-        tokens = next_tokens(logits, sampling, keys, step)
-        going = []
-        for place, (row, token) in enumerate(zip(rows, tokens.tolist(), strict=True)):
-            if token in engine.rendering.ends or token == NOT_FINITE:
-                finish[row] = "error" if token == NOT_FINITE else "stop"
-            else:
-                written[row].append(token)
+    engine: Engine, prompts: Sequence[Tokens], sampling: Sampling, seeds: Sequence[int], rows: Sequence[int]
+) -> Iterator[Ended]:
+    """(row, completion) of these rows of prompts, as they end; the longest join first, so that memory runs out early.
+
+    After a memory error the rows in flight begin anew in smaller batches; a row too large even alone fails alone.
+    """
+    work = _Work(engine, prompts, sampling, seeds)
+    waiting = deque(sorted(rows, key=lambda row: (-len(prompts[row]), row)))
+    while waiting or work.rows:
+        admitted = [waiting.popleft() for _ in range(work.vacancies(waiting))]
+        try:
+            ended = work.advance(admitted)
+            fits = True
+        except (RuntimeError, MemoryError) as error:
+            if not is_memory_error(error):
+                raise
+            fits = False
+        # Outside the except block: the traceback would keep the tensors of the failed step alive.
+        if not fits:
+            asked = sorted({*work.rows, *admitted}, key=lambda row: (-len(prompts[row]), row))
+            ended = work.give_up(asked)
+            waiting.extendleft(() if ended else asked[::-1])
+        yield from ended
+
+
+@dataclass
+class _Work:
+    """The rows in flight. state: what the model remembers of them. logits: of their next tokens. written: so far."""
+
+    engine: Engine
+    prompts: Sequence[Tokens]
+    sampling: Sampling
+    seeds: Sequence[int]
+    rows: list[int] = field(default_factory=list)
+    written: dict[int, Tokens] = field(default_factory=dict)
+    state: State | None = None
+    logits: Tensor | None = None
+
+    def cost(self, row: int) -> int:
+        return len(self.prompts[row]) + self.sampling.max_tokens
+
+    def vacancies(self, waiting: Sequence[int]) -> int:
+        """How many of the waiting rows join now."""
+        if not waiting or (self.rows and not (self.state and self.state.joins)):
+            return 0
+        most = self.engine.budget.rows(max(self.cost(row) for row in (*self.rows, waiting[0])))
+        free = min(most - len(self.rows), len(waiting))
+        return free if not self.rows or free * REFILL >= most or free == len(waiting) else 0
+
+    @torch.inference_mode()
+    def advance(self, admitted: Sequence[int]) -> list[Ended]:
+        """Reads the prompts that join, draws a token for every row, and lets the model read it. Returns what ended."""
+        if admitted:
+            self._admit(admitted)
+        assert self.state is not None
+        assert self.logits is not None
+        device = self.logits.device
+        keys = torch.tensor([self.seeds[row] for row in self.rows], device=device)
+        steps = torch.tensor([len(self.written[row]) for row in self.rows], device=device)
+        tokens = draw.next_tokens(self.logits, self.sampling, keys, steps).tolist()
+        ended, going = [], []
+        for place, (row, token) in enumerate(zip(self.rows, tokens, strict=True)):
+            finish = self._finish(row, token)
+            if finish is None:
                 going.append(place)
-        if not going or step + 1 == sampling.max_tokens:
-            break
-        if len(going) < len(rows):
-            keep = torch.tensor(going, device=tokens.device)
-            state.select(keep)
-            tokens, keys, rows = tokens[keep], keys[keep], [rows[place] for place in going]
-        logits = state.extend(tokens[:, None])[:, -1]
-    return [_completion(engine, ids, end) for ids, end in zip(written, finish, strict=True)]
+            else:
+                ended.append((row, _completion(self.engine, self.written.pop(row), finish)))
+        if not going:
+            self.rows, self.state, self.logits = [], None, None
+            return ended
+        if len(going) < len(self.rows):
+            order = self.state.keep(going)
+            self.rows, tokens = [self.rows[place] for place in order], [tokens[place] for place in order]
+        self.logits = self.state.extend(torch.tensor(tokens, device=device)[:, None])[:, -1]
+        return ended
+
+    def _admit(self, rows: Sequence[int]) -> None:
+        for new, state, logits in read_prompts(self.engine, self.prompts, rows):
+            if self.state is None or self.logits is None:
+                self.state, self.logits = state, logits
+            else:
+                assert isinstance(self.state, CausalState)
+                assert isinstance(state, CausalState)
+                self.state.join(state)
+                self.logits = torch.cat([self.logits, logits])
+            self.rows += new
+            self.written |= {row: [] for row in new}
+
+    def _finish(self, row: int, token: int) -> Literal["stop", "length", "error"] | None:
+        """How the row ends with this token; None where it goes on."""
+        if token == draw.NOT_FINITE:
+            return "error"
+        if token in self.engine.rendering.ends:
+            return "stop"
+        self.written[row].append(token)
+        return "length" if len(self.written[row]) == self.sampling.max_tokens else None
+
+    def give_up(self, rows: Sequence[int]) -> list[Ended]:
+        """Forgets all that is in flight and remembers that it was too much; a row that was alone ends."""
+        self.state = self.logits = None
+        self.rows, self.written = [], {}
+        release_memory()
+        if len(rows) == 1:
+            size = len(self.prompts[rows[0]])
+            return [(rows[0], Completion(f"no memory for a prompt of {size} tokens even alone", "error", 0))]
+        self.engine.budget.shrink(max(map(self.cost, rows)), len(rows))
+        return []
 
 
-def _completion(engine: Engine, ids: list[int], finish: Finish) -> Completion:
+def _completion(engine: Engine, ids: Tokens, finish: Literal["stop", "length", "error"]) -> Completion:
     if finish == "error":
         return Completion("the model's logits are not finite; choose another dtype", "error", len(ids))
     return Completion(engine.rendering.answer_text(ids), finish, len(ids))
-
-
-NOT_FINITE = -1
-
-
-def next_tokens(logits: Tensor, sampling: Sampling, keys: Tensor, step: int) -> Tensor:
-    """One token per row [rows] from float32 logits [rows, vocabulary]; NOT_FINITE for a row without a distribution.
-
-    Gumbel-max: argmax(log p + g) is a draw from p. Of all ways to draw from fixed noise it changes its mind least
-    when p moves by a rounding error, which other batch shapes bring about.
-    """
-    broken = ~logits.logsumexp(-1).isfinite()
-    if sampling.temperature == 0:
-        return logits.argmax(-1).masked_fill(broken, NOT_FINITE)
-    logits = logits / sampling.temperature
-    noise = gumbel(keys, step, logits.shape[-1])
-    if sampling.top_p < 1:
-        kept, order = nucleus(logits, sampling.top_p)
-        tokens = order.gather(-1, (kept + noise.gather(-1, order)).argmax(-1, keepdim=True))[:, 0]
-    else:
-        tokens = (logits + noise).argmax(-1)
-    return tokens.masked_fill(broken, NOT_FINITE)
-
-
-def nucleus(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """The likeliest tokens up to and with the one that crosses top_p: their logits, -inf outside, and their ids.
-
-    Both are [rows, n] with n as small as the flattest row allows: sorting a vocabulary costs more than a small model.
-    """
-    p = logits.softmax(-1)
-    n = min(256, p.shape[-1])
-    best, order = p.topk(n)
-    while n < p.shape[-1] and bool((best.sum(-1) < top_p).any()):
-        n = min(8 * n, p.shape[-1])
-        best, order = p.topk(n)
-    outside = best.cumsum(-1) - best >= top_p
-    outside[:, 0] = False
-    return logits.gather(-1, order).masked_fill(outside, -torch.inf), order
-
-
-def gumbel(keys: Tensor, step: int, size: int) -> Tensor:
-    """Gumbel noise [rows, size] that is a function of (key, step, token): equal on every device and in every batch.
-
-    The uniform numbers are a hash by the finaliser of SplitMix64 (Steele, Lea, Flood 2014), 23 bits of it.
-    """
-    rows = _mix(_mix(keys) + step)
-    hashed = _mix(rows[:, None] + torch.arange(1, size + 1, device=keys.device) * _GOLDEN)
-    uniform = (((hashed >> 41) & 0x7FFFFF).float() + 0.5) * 2.0**-23
-    return -torch.log(-torch.log(uniform))
-
-
-def _signed(constant: int) -> int:
-    return constant - (1 << 64)
-
-
-_GOLDEN = _signed(0x9E3779B97F4A7C15)
-
-
-def _mix(z: Tensor) -> Tensor:
-    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
-    return z ^ _shifted(z, 31)
-
-
-def _shifted(z: Tensor, bits: int) -> Tensor:
-    """A logical right shift: torch's is arithmetic."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)

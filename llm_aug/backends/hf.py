@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from llm_aug.backends import LoadOptions, Scores
-from llm_aug.backends.batching import batches_by_length, run_batches
 from llm_aug.backends.decode import decode
 from llm_aug.backends.loading import Engine, adapter_revision, load_engine, weights_source
 from llm_aug.backends.scoring import score_rows
@@ -39,24 +38,13 @@ class HF:
     ) -> Iterator[tuple[int, Completion]]:
         """A prompt too long for the model, or for memory even alone, fails alone: finish 'error', text says why.
 
-        In float32 a row's text is equal in every batch; in bfloat16 rounding can flip a near tie.
+        In float32 a row's text is equal in every batch but for ties that rounding decides; in bfloat16 these are more
+        frequent (README, "Determinism").
         """
         rows = self.engine.rendering.prompt_ids(prompts)
-        done = [Completion(self.engine.refusal(row, sampling.max_tokens), "error", 0) for row in rows]
-        costs = [len(row) + sampling.max_tokens for row in rows]
-
-        def plan(left: Sequence[int]) -> list[list[int]]:
-            return batches_by_length(left, costs, self.engine.budget)
-
-        def run(batch: list[int]) -> None:
-            answers = decode(self.engine, [rows[row] for row in batch], sampling, [seeds[row] for row in batch])
-            for row, answer in zip(batch, answers, strict=True):
-                done[row] = answer
-
-        fitting = [row for row, completion in enumerate(done) if not completion.text]
-        for row in run_batches(fitting, costs, self.engine.budget, plan, run):
-            done[row] = Completion(f"no memory for a prompt of {len(rows[row])} tokens even alone", "error", 0)
-        yield from enumerate(done)
+        refused = {row: self.engine.refusal(ids, sampling.max_tokens) for row, ids in enumerate(rows)}
+        yield from ((row, Completion(why, "error", 0)) for row, why in refused.items() if why)
+        yield from decode(self.engine, rows, sampling, seeds, [row for row, why in refused.items() if not why])
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         """Raises InputError on a continuation without tokens. NaN for a prompt that `complete` would refuse."""

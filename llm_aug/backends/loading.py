@@ -15,7 +15,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from llm_aug.backends import LoadOptions
+from llm_aug.backends import LoadOptions, attention
 from llm_aug.backends.batching import Budget
 from llm_aug.backends.rendering import Rendering
 from llm_aug.backends.states import CausalState, Seq2SeqState, pad_left, prefixes_can_be_shared
@@ -27,7 +27,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 FINETUNE_RECORD = "finetune.json"
 _RELATIVE_POSITIONS = {"t5", "mt5", "umt5"}  # their n_positions is a habit of training, not a limit
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_BATCH_TOKENS = {"cpu": 8192, "cuda": 65536}
+_BATCH_TOKENS = {"cpu": 16384, "cuda": 65536}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def load_engine(name: str, options: LoadOptions) -> Engine:
     revision = weights_revision(name, config)
     if options.adapter is not None:
         model = _with_adapter(model, options.adapter, revision)
-    return make_engine(model.to(device).eval(), tokenizer, revision, options.batch_tokens)
+    model = model.to(device).eval()
+    attention.use_for(model)
+    return make_engine(model, tokenizer, revision, options.batch_tokens)
 
 
 def make_engine(model: Any, tokenizer: Any, revision: str, batch_tokens: int | None = None) -> Engine:

@@ -1,13 +1,8 @@
-"""Log-probabilities of continuations; what prompts share at their beginning is computed once.
-
-A judge asks one history against many items: 40 prompts of 280 tokens that share 256 cost 256 + 40 * 24 tokens
-instead of 40 * 280.
-"""
+"""Log-probabilities of continuations after prompts, many to many; what prompts share is computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,14 +11,7 @@ from torch import Tensor
 
 from llm_aug.backends.batching import run_batches
 from llm_aug.backends.loading import Engine
-from llm_aug.backends.states import CausalState, Seq2SeqState, pad_left
-
-Tokens = list[int]
-Group = tuple[int, list[int]]  # tokens shared, rows that share them
-
-MIN_SHARED = 24  # tokens; below it a second forward pass costs more than it saves
-MIN_SHARE = 0.5  # of the shorter prompt
-MIN_OF_NEIGHBOUR = 0.8  # a common system prompt must not swallow the longer histories within it
+from llm_aug.backends.prefixes import State, Tokens, prefix_groups, read_prompts
 
 
 def score_rows(engine: Engine, prompts: Sequence[Tokens], continuations: Sequence[Tokens]) -> NDArray[np.float64]:
@@ -33,13 +21,14 @@ def score_rows(engine: Engine, prompts: Sequence[Tokens], continuations: Sequenc
     costs = [len(prompt) + longest for prompt in prompts]
 
     def plan(rows: Sequence[int]) -> list[list[int]]:
-        groups = _groups(engine, prompts, rows)
+        """Rows that share a prefix in one batch, as far as they fit."""
+        groups = prefix_groups(engine, prompts, rows)
         groups.sort(key=lambda group: (group[0] > 0, -max(costs[row] for row in group[1])))
         batches: list[list[int]] = []
         most = 0
         for row in (row for _, rows in groups for row in rows):
             most = max(most, costs[row])
-            if batches and most * (len(batches[-1]) + 1) <= engine.budget.tokens:
+            if batches and len(batches[-1]) < engine.budget.rows(most):
                 batches[-1].append(row)
             else:
                 batches.append([row])
@@ -47,8 +36,9 @@ def score_rows(engine: Engine, prompts: Sequence[Tokens], continuations: Sequenc
         return batches
 
     def run(batch: list[int]) -> None:
-        for rows, state, logits in _read(engine, prompts, _groups(engine, prompts, batch)):
-            scores[rows] = _continue(state, logits, continuations)
+        for rows, state, logits in read_prompts(engine, prompts, batch):
+            room = engine.budget.rows(max(costs[row] for row in rows))
+            scores[rows] = _continue(state, logits, continuations, room)
 
     if continuations:
         fitting = [row for row, prompt in enumerate(prompts) if not engine.refusal(prompt, longest)]
@@ -57,77 +47,31 @@ def score_rows(engine: Engine, prompts: Sequence[Tokens], continuations: Sequenc
     return scores
 
 
-def _read(
-    engine: Engine, prompts: Sequence[Tokens], groups: Sequence[Group]
-) -> list[tuple[list[int], CausalState | Seq2SeqState, Tensor]]:
-    """(rows, their state, their next-token logits): first of the prompts that share nothing, then of the others."""
-    read = []
-    alone = [row for shared, rows in groups for row in rows if not shared]
-    if alone:
-        read.append((alone, *engine.read([prompts[row] for row in alone])))
-    sharing = [(shared, rows) for shared, rows in groups if shared]
-    if sharing:
-        state, _ = engine.read([prompts[rows[0]][:shared] for shared, rows in sharing])
-        assert isinstance(state, CausalState)
-        owners = [group for group, (_, rows) in enumerate(sharing) for _ in rows]
-        rest = [prompts[row][shared:] for shared, rows in sharing for row in rows]
-        state.select(torch.tensor(owners, device=engine.model.device))
-        logits = state.read(*pad_left(rest, engine.rendering.pad, engine.model.device))
-        read.append(([row for _, rows in sharing for row in rows], state, logits))
-    return read
+def _continue(state: State, logits: Tensor, continuations: Sequence[Tokens], room: int) -> NDArray[np.float64]:
+    """Summed log-probabilities [rows, continuations]. room: pairs of a row and a continuation to compute at once.
 
-
-def _continue(
-    state: CausalState | Seq2SeqState, logits: Tensor, continuations: Sequence[Tokens]
-) -> NDArray[np.float64]:
-    """Summed log-probabilities [rows, continuations]; a continuation of one token needs no pass of its own."""
-    first = logits.log_softmax(-1)
-    columns = []
-    for tokens in continuations:
-        column = first[:, tokens[0]].double()
-        if len(tokens) > 1:
-            ids = torch.tensor(tokens, device=logits.device).expand(len(logits), -1)
-            more = state.fork().extend(ids[:, :-1]).log_softmax(-1)
-            column = column + more.gather(-1, ids[:, 1:, None])[..., 0].double().sum(-1)
-        columns.append(column)
-    return torch.stack(columns, 1).cpu().numpy()
-
-
-def _groups(engine: Engine, prompts: Sequence[Tokens], rows: Sequence[int]) -> list[Group]:
-    if not engine.shares_prefixes:
-        return [(0, [row]) for row in rows]
-    ordered = sorted(rows, key=lambda row: prompts[row])
-    groups = shared_prefixes([prompts[row] for row in ordered])
-    return [(shared, [ordered[place] for place in places]) for shared, places in groups]
-
-
-def shared_prefixes(ordered: Sequence[Tokens]) -> list[Group]:
-    """Cuts lexicographically sorted prompts into runs that share a beginning; at least one token of each is left over.
-
-    Returns (tokens shared, 0 in a run of one; places in the order).
+    The first token of every continuation is told by the prompt's own logits: 'yes' and 'no' need no further pass.
     """
-    common = [0, *(_common(a, b) for a, b in pairwise(ordered)), 0]
-    groups: list[Group] = []
-    for place, prompt in enumerate(ordered):
-        shared = common[place]
-        shorter = min(len(prompt), len(ordered[place - 1])) if place else 0
-        neighbour = max(common[place - 1] if place else 0, common[place + 1])
-        if place and shared >= max(MIN_SHARED, MIN_SHARE * shorter, MIN_OF_NEIGHBOUR * neighbour):
-            before, places = groups[-1]
-            left_over = min(shared, shorter - 1)
-            groups[-1] = (left_over if len(places) == 1 else min(before, left_over), [*places, place])
-        else:
-            groups.append((0, [place]))
-    return groups
+    first = logits.log_softmax(-1)
+    sums = first[:, [tokens[0] for tokens in continuations]].double()
+    longer = sorted(
+        (n for n, tokens in enumerate(continuations) if len(tokens) > 1), key=lambda n: len(continuations[n])
+    )
+    pairs = [(row, n) for n in longer for row in range(len(logits))]
+    for start in range(0, len(pairs), room):
+        chosen = pairs[start : start + room]
+        rows, columns = ([pair[part] for pair in chosen] for part in (0, 1))
+        sums[rows, columns] += _rest(state.branch(rows), [continuations[column] for column in columns])
+    return sums.cpu().numpy()
 
 
-def _common(a: Tokens, b: Tokens) -> int:
-    """Length of the common prefix, by halving: comparing slices is much faster than comparing tokens."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+def _rest(state: State, continuations: Sequence[Tokens]) -> Tensor:
+    """Summed log-probabilities [rows] of all tokens but the first, one continuation for each row of the state."""
+    longest = max(map(len, continuations))
+    padded = [[*tokens, *[tokens[-1]] * (longest - len(tokens))] for tokens in continuations]
+    ids = torch.tensor(padded, device=state.mask.device)
+    logits = state.extend(ids[:, :-1])  # what pads on the right is seen by no token before it
+    found = torch.gather(logits, -1, ids[:, 1:, None])[..., 0] - logits.logsumexp(-1)
+    lengths = torch.tensor([len(tokens) - 1 for tokens in continuations], device=ids.device)
+    counted = torch.arange(longest - 1, device=ids.device) < lengths[:, None]
+    return found.double().masked_fill(~counted, 0.0).sum(-1)

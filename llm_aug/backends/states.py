@@ -1,12 +1,11 @@
-"""What a model remembers of a batch of prompts: read once, then extended, thinned out or copied.
+"""What a model remembers of a batch of prompts: read once, then extended, thinned out, joined or branched.
 
 Both kinds answer the same calls, so that decoding and scoring know neither causal nor encoder-decoder models:
-`extend(tokens [rows, n]) -> float32 logits [rows, n, vocabulary]`, `select(rows)`, `fork()`.
+`extend(tokens [rows, n]) -> float32 logits [rows, n, vocabulary]`, `keep(places)`, `branch(rows)`.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, EncoderDecoderCache
-from transformers.cache_utils import DynamicLayer
+from transformers import EncoderDecoderCache
+from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutput
+
+from llm_aug.backends.cache import RoomyLayer, branched, roomy, thin
 
 
 def pad_left(rows: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,12 @@ class CausalState:
     @classmethod
     def empty(cls, model: Any, rows: int) -> CausalState:
         mask = torch.zeros((rows, 0), dtype=torch.long, device=model.device)
-        return cls(model, DynamicCache(config=model.config), mask)
+        return cls(model, roomy(model.config), mask)
+
+    @property
+    def joins(self) -> bool:
+        """Whether rows may join: sliding windows count the columns before a row in, linear attention has none."""
+        return all(type(layer) is RoomyLayer for layer in self.cache.layers)
 
     def read(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Reads prompts, or the rest of prompts whose beginning is read, padded left. Returns the last logits."""
@@ -54,15 +60,43 @@ class CausalState:
     def extend(self, tokens: Tensor) -> Tensor:
         return self._forward(tokens, torch.ones_like(tokens), last=False)
 
-    def select(self, rows: Tensor) -> None:
-        """Keeps these rows, in this order; a row named twice is there twice."""
-        self.cache.batch_select_indices(rows)
-        self.mask = self.mask[rows]
+    def keep(self, places: Sequence[int]) -> list[int]:
+        """Thins the rows out to these; returns them in their new order."""
+        order = thin(self.cache, places)
+        self.mask = self.mask[order]
+        return order
 
-    def fork(self) -> CausalState:
-        return CausalState(self.model, copy.deepcopy(self.cache), self.mask)
+    def branch(self, rows: Sequence[int]) -> CausalState:
+        """A state of these rows, of which one may be named often; this one stays as it is."""
+        return CausalState(self.model, branched(self.cache, rows), self.mask[rows])
+
+    def join(self, other: CausalState) -> None:
+        """Puts another state's rows below these; columns in which nobody has a token are dropped when there is need."""
+        (rows, columns), (more, theirs) = self.mask.shape, other.mask.shape
+        unused = self._unused()
+        if theirs > columns or 4 * unused > columns or not self.cache.layers[0].fits(rows + more, columns):
+            width = max(columns - unused, theirs)
+            self._reserve(rows + more + (rows + more) // 4, width, unused, width - (columns - unused))
+        for layer, new in zip(self.cache.layers, other.cache.layers, strict=True):
+            layer.join(new)
+        padded = torch.nn.functional.pad(other.mask, (self.mask.shape[1] - theirs, 0))
+        self.mask = torch.cat([self.mask, padded])
+
+    def _unused(self) -> int:
+        """Columns on the left in which no row has a token."""
+        used = self.mask.any(0)
+        return int(used.int().argmax()) if len(used) else 0
+
+    def _reserve(self, rows: int, columns: int, dropped: int, shift: int) -> None:
+        for layer in self.cache.layers:
+            layer.reserve(rows, columns, dropped, shift)
+        self.mask = torch.nn.functional.pad(self.mask[:, dropped:], (shift, 0))
 
     def _forward(self, tokens: Tensor, mask: Tensor, last: bool) -> Tensor:
+        rows, columns = self.mask.shape
+        if columns and self.joins and not self.cache.layers[0].fits(rows, columns + tokens.shape[1]):
+            unused = self._unused()
+            self._reserve(self.cache.layers[0].rows, columns - unused + tokens.shape[1], unused, 0)
         self.mask, seen = torch.cat([self.mask, mask], 1), self.mask.sum(1, keepdim=True)
         # Positions count real tokens only: a row gets the numbers it would get alone.
         inputs = {"position_ids": (seen + mask.cumsum(1) - 1).clamp(min=0), "logits_to_keep": int(last)}
@@ -80,18 +114,20 @@ class CausalState:
 
 @dataclass
 class Seq2SeqState:
-    """encoded: [rows, prompt tokens, hidden]. cache: of the decoder."""
+    """encoded: [rows, prompt tokens, hidden]. cache: of the decoder, whose rows all are at the same position."""
 
     model: Any
     encoded: Tensor
     mask: Tensor
     cache: Any
 
+    joins = False
+
     @classmethod
     def read(cls, model: Any, tokens: Tensor, mask: Tensor, start: Sequence[int]) -> tuple[Seq2SeqState, Tensor]:
         """Encodes the prompts and gives the decoder its start tokens. Returns the state and the last logits."""
         encoded = model.get_encoder()(input_ids=tokens, attention_mask=mask).last_hidden_state
-        cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+        cache = EncoderDecoderCache(*(Cache(layer_class_to_replicate=RoomyLayer) for _ in range(2)))
         state = cls(model, encoded, mask, cache)
         first = torch.tensor(start, device=tokens.device).expand(len(tokens), -1)
         return state, state.extend(first)[:, -1]
@@ -107,12 +143,16 @@ class Seq2SeqState:
         self.cache = output.past_key_values
         return output.logits.float()
 
-    def select(self, rows: Tensor) -> None:
-        self.cache.batch_select_indices(rows)
-        self.encoded, self.mask = self.encoded[rows], self.mask[rows]
+    def keep(self, places: Sequence[int]) -> list[int]:
+        order = thin(self.cache.cross_attention_cache, places)
+        thin(self.cache.self_attention_cache, places)
+        self.encoded, self.mask = self.encoded[order], self.mask[order]
+        return order
 
-    def fork(self) -> Seq2SeqState:
-        return Seq2SeqState(self.model, self.encoded, self.mask, copy.deepcopy(self.cache))
+    def branch(self, rows: Sequence[int]) -> Seq2SeqState:
+        both = (self.cache.self_attention_cache, self.cache.cross_attention_cache)
+        cache = EncoderDecoderCache(*(branched(one, rows) for one in both))
+        return Seq2SeqState(self.model, self.encoded[rows], self.mask[rows], cache)
 
 
 def prefixes_can_be_shared(model: Any) -> bool:
@@ -122,4 +162,4 @@ def prefixes_can_be_shared(model: Any) -> bool:
     """
     if model.config.is_encoder_decoder:
         return False
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+    return all(type(layer) is RoomyLayer for layer in roomy(model.config).layers)

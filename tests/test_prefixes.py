@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_aug.backends.scoring import shared_prefixes
+from llm_aug.backends.prefixes import shared_prefixes
 
 
 def test_shared_prefixes_cuts_at_histories_and_not_at_the_system_prompt() -> None:

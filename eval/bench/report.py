@@ -1,0 +1,46 @@
+"""What every benchmark prints: each side's figure with its spread, and the ratios, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Side:
+    """values: one per repeat; more is better."""
+
+    name: str
+    values: list[float]
+
+    @property
+    def middle(self) -> float:
+        return median(self.values)
+
+    def over(self, other: Side) -> float:
+        """How many times as good as the other, by medians of the same run."""
+        return self.middle / other.middle
+
+
+def show(unit: str, sides: Sequence[Side], ratios: Mapping[str, float], as_json: bool, **more: Any) -> None:
+    """A table for people, or one JSON object {"unit", "sides", "ratio", ...} for a program."""
+    if as_json:
+        values = {side.name: {"median": side.middle, "values": side.values} for side in sides}
+        print_json({"unit": unit, "sides": values, "ratio": dict(ratios), **more})
+        return
+    width = max(len(name) for name in (unit, *(side.name for side in sides), *ratios))
+    lines = [f"{unit:{width}}   median      low     high"]
+    for side in sides:
+        low, high = min(side.values), max(side.values)
+        lines.append(f"{side.name:{width}} {side.middle:8.2f} {low:8.2f} {high:8.2f}")
+    lines += [f"{name:{width}} {value:7.2f}x" for name, value in ratios.items()]
+    lines += [f"{name:{width}} {value}" for name, value in more.items()]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
