@@ -201,7 +201,7 @@ def axis_of(lows: Sequence[float], highs: Sequence[float]) -> Axis:
     lengths = np.maximum(np.abs(lows), np.abs(highs))
     limit = min(lengths.max(), FAR * float(np.median(lengths))) or lengths.max() or 0.01
     low, high = max(min(0.0, *lows), -limit), min(max(0.0, *highs), limit)
-    margin = 0.04 * (high - low)
+    margin = 0.04 * (high - low) or 0.01
     return Axis(low - margin, high + margin)
 
 

@@ -1,16 +1,16 @@
-"""The state of an unfinished fine-tuning run as safetensors and JSON, never pickle; folders whole or absent."""
+"""The state of an unfinished fine-tuning run as safetensors and JSON, never pickle; folders whole or absent.
+
+FOLDER/step-N/state.safetensors   the adapter and its moments
+FOLDER/step-N/progress.json       {"step": 6, "recipe": "9c1f", "state": "<sha256>", "digest": "<of this file>", ...}
+"""
 
 from __future__ import annotations
 
 import shutil
-import signal
-import threading
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,9 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from llm_aug.errors import Resumable
-from llm_aug.files import RESUMABLE, read_json, write_json
+from llm_aug.answers import say
+from llm_aug.errors import InputError, Resumable
+from llm_aug.files import fingerprint, flush, read_json, sha256_file, sweep, temporary_for, write_json, writing
+from llm_aug.signals import Interrupted as Interrupted
 
+KEPT = 2
+STATE, PROGRESS = "state.safetensors", "progress.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -37,16 +41,16 @@ class Progress:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the name `path` when the block ends well."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    """A temporary folder that takes the name `path` when the block ends well; what a killed writer left goes first."""
+    temporary = temporary_for(path)
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno in RESUMABLE:
-            raise Resumable(f"cannot write {path}: {error.strerror}; free or unlock it and run again") from error
-        raise
+        with writing(path):
+            sweep(path.parent, path.name)
+            temporary.mkdir(parents=True)
+            yield temporary
+            for file in temporary.iterdir():
+                flush(file)
+            temporary.replace(path)
     except SafetensorError as error:  # how safetensors reports a full disk
         raise Resumable(f"cannot write {path}: {error}; free or unlock it and run again") from error
     finally:
@@ -54,37 +58,71 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def save(folder: Path, model: Any, optimizer: torch.optim.Optimizer, progress: Progress, recipe: str) -> None:
-    """Writes `folder/step-N` and removes the older ones."""
+    """Writes `folder/step-N`, then removes all but KEPT: should the newest be spoilt, there is one to go on from."""
     with whole_folder(folder / f"step-{progress.step}") as new:
-        save_file(_tensors(model, optimizer), new / "state.safetensors")
-        write_json(new / "progress.json", {**vars(progress), "recipe": recipe})
-    for old in _steps(folder)[:-1]:
+        save_file(_tensors(model, optimizer), new / STATE)
+        record = {**vars(progress), "recipe": recipe, "state": sha256_file(new / STATE)}
+        write_json(new / PROGRESS, {**record, "digest": fingerprint(record)})
+    for old in _steps(folder)[:-KEPT]:
         shutil.rmtree(old)
 
 
 def restore(folder: Path, model: Any, optimizer: torch.optim.Optimizer) -> Progress:
-    """The newest checkpoint into model and optimizer; a fresh Progress where there is none."""
-    steps = _steps(folder)
-    if not steps:
-        return Progress()
-    state = load_file(steps[-1] / "state.safetensors")
-    found = read_json(steps[-1] / "progress.json")
-    del found["recipe"]
+    """The newest whole checkpoint into model and optimizer; a fresh Progress where there is none.
+
+    A damaged one is named and set aside.
+    """
+    for step in reversed(_steps(folder)):
+        try:
+            found = _record(step)
+            state = load_file(step / STATE)
+        except (InputError, OSError, SafetensorError) as error:
+            _set_aside(step, error)
+            continue
+        _load(state, found["step"], model, optimizer)
+        return Progress(**{part.name: found[part.name] for part in fields(Progress)})
+    return Progress()
+
+
+def recipe_of(folder: Path) -> str | None:
+    """Of the newest whole checkpoint. Only looks: another process may be training here."""
+    for step in reversed(_steps(folder)):
+        with suppress(InputError, OSError):
+            return str(_record(step)["recipe"])
+    return None
+
+
+def _load(state: Mapping[str, Tensor], step: int, model: Any, optimizer: torch.optim.Optimizer) -> None:
     trained = trainable(model)
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(state[f"parameter/{name}"])
     moments = {
-        place: {"step": torch.tensor(float(found["step"])), **{kind: state[f"{kind}/{name}"] for kind in _MOMENTS}}
+        place: {"step": torch.tensor(float(step)), **{kind: state[f"{kind}/{name}"] for kind in _MOMENTS}}
         for place, name in enumerate(trained)
     }
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Progress(**found)
 
 
-def recipe_of(folder: Path) -> str | None:
-    steps = _steps(folder)
-    return read_json(steps[-1] / "progress.json")["recipe"] if steps else None
+def _record(step: Path) -> dict[str, Any]:
+    """Raises InputError where a file of the checkpoint is not as it was written."""
+    found = read_json(step / PROGRESS)
+    digest = found.pop("digest", None) if isinstance(found, dict) else None
+    if digest is None or digest != fingerprint(found):
+        raise InputError(f"{step / PROGRESS} is not the file that was written")
+    if not (step / STATE).is_file() or sha256_file(step / STATE) != found["state"]:
+        raise InputError(f"{step / STATE} is not the file that was written")
+    record: dict[str, Any] = found
+    return record
+
+
+def _set_aside(step: Path, error: Exception) -> None:
+    """Each process of a distributed run comes here; the first one renames."""
+    aside = step.with_name(f"{step.name}.bad")
+    shutil.rmtree(aside, ignore_errors=True)
+    with suppress(OSError):
+        step.replace(aside)
+    say(f"{' '.join(str(error).split())}; set aside as {aside.name}, training goes on from the checkpoint before it")
 
 
 def trainable(model: Any) -> dict[str, Tensor]:
@@ -101,31 +139,6 @@ def _tensors(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def _steps(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
-
-
-class Interrupted(KeyboardInterrupt):
-    """exit_code: 130 after Ctrl-C, 143 after a polite kill."""
-
-    def __init__(self, number: int):
-        super().__init__(f"stopped by {signal.Signals(number).name}; run the same command again to go on")
-        self.exit_code = 128 + number
-
-
-@contextmanager
-def deferred_interrupts() -> Iterator[list[int]]:
-    """Collects SIGINT and SIGTERM instead of dying in the middle of a step; a second one kills as ever."""
-    caught: list[int] = []
-    before: dict[int, Any] = {}
-
-    def catch(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, before[number])
-
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    """Oldest first."""
+    found = {int(path.name.removeprefix("step-")): path for path in folder.glob("step-*") if path.suffix != ".bad"}
+    return [found[step] for step in sorted(found)]

@@ -99,8 +99,11 @@ def run(
     _show_run(run_recipe(load_recipe(config, overrides or ()), output or Path("runs") / config.stem, resume), as_json)
 
 
-def status(folder: Annotated[Path, typer.Argument(metavar="RUN")], as_json: Json = False) -> None:
-    """What is done, and what is to do."""
+def status(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or of one stage.")],
+    as_json: Json = False,
+) -> None:
+    """What is done, what is running and for how long, what was stopped, and what is to do."""
     from llm_aug.run import status as status_of
 
     rows = status_of(folder)

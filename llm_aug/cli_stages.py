@@ -124,6 +124,11 @@ def generate(
     max_tokens: Annotated[int | None, typer.Option(help="Of an answer.")] = None,
     encoder: Encoder = None,
     device: Device = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option(help="Tokens that the model holds at once at most.")] = None,
+    stall_minutes: Annotated[
+        float | None, typer.Option(help="End with exit code 75 when the model says nothing for so long.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """Ask a model for item texts, or for users of cold items; killed, the same command goes on."""
@@ -132,7 +137,8 @@ def generate(
 
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     rewrite = {"style": style, "limit": limit, "copies": copies, **sampling}
-    shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": {"device": device}}
+    engine = {"device": device, "dtype": dtype, "batch_tokens": batch_tokens, "stall_minutes": stall_minutes}
+    shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": engine}
     recipe = recipe_of(rewrite=rewrite, seeds=[seed], failed_share=0, **shared)
     pipeline.generate_samples(recipe, pipeline.Wanted(task, generator), split, adapter, output)
 

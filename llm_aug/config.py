@@ -25,6 +25,7 @@ from llm_aug.filters import FILTERS
 from llm_aug.finetune_options import FinetuneOptions
 from llm_aug.prompt import load_template
 from llm_aug.simulate import SimulateOptions
+from llm_aug.watchdog import STALL_SECONDS
 
 STRICT = ConfigDict(extra="forbid", frozen=True)
 ARMS = Literal["funnel", "random", "active", "shuffled", "llm", "llm+rewrite"]
@@ -37,8 +38,10 @@ ELSEWHERE = {
     "finetune.model": "model",
     "finetune.device": "engine.device",
     "finetune.trust_remote_code": "engine.trust_remote_code",
+    "finetune.stall_minutes": "engine.stall_minutes",
     "interactions.seed": "seeds",
     "interactions.split_hash": "split",
+    "interactions.stall_seconds": "engine.stall_minutes",
     "evaluate.encoder": "encoder",
 }
 
@@ -56,12 +59,20 @@ class Data(Section):
 
 
 class Engine(Section):
-    """How to run a model: nothing here is part of what makes a row."""
+    """How to run a model: nothing here is part of what makes a row.
+
+    stall_minutes: a stage that hears nothing from its model for so long ends with 75, to be resumed; null waits.
+    """
 
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
     batch_tokens: int | None = Field(None, ge=1)
+    stall_minutes: float | None = Field(STALL_SECONDS / 60, gt=0)
+
+    @property
+    def stall_seconds(self) -> float | None:
+        return None if self.stall_minutes is None else 60 * self.stall_minutes
 
 
 class Finetune(FinetuneOptions):

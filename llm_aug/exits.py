@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from llm_aug.errors import LlmAugError, Resumable
+from llm_aug.signals import GO_ON, Interrupted, handled
 
 DEBUG = "LLM_AUG_DEBUG"
-BUG, RESUMABLE, INTERRUPTED, TERMINATED, BROKEN_PIPE = 1, Resumable.exit_code, 130, 143, 141
-
-
-class Terminated(KeyboardInterrupt):
-    """A polite kill: as with Ctrl-C, what is at hand is written on the way out."""
-
-    exit_code = TERMINATED
+BUG, RESUMABLE, INTERRUPTED, BROKEN_PIPE = 1, Resumable.exit_code, 130, 141
+PATIENCE = 10.0  # seconds after a first signal in which another one waits until what is at hand is written
 
 
 @contextmanager
@@ -43,17 +38,16 @@ def exit_codes() -> Iterator[None]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+    """The first signal raises Interrupted; those that follow soon wait, so that they cannot cut the writing short."""
+    first: list[float] = []
 
-    if threading.current_thread() is not threading.main_thread():
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not first or time.monotonic() - first[-1] > PATIENCE:
+            first.append(time.monotonic())
+            raise Interrupted(number)
+
+    with handled(stop):
         yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _outcome(error: BaseException) -> tuple[int, str]:
@@ -61,10 +55,11 @@ def _outcome(error: BaseException) -> tuple[int, str]:
     if isinstance(error, LlmAugError) and error.exit_code != BUG:
         return error.exit_code, words
     if isinstance(error, KeyboardInterrupt):
-        return getattr(error, "exit_code", INTERRUPTED), words or "stopped; run the same command again to go on"
+        return getattr(error, "exit_code", INTERRUPTED), words or f"stopped; {GO_ON}"
     if isinstance(error, MemoryError) or _of_an_engine(error):
         return RESUMABLE, f"memory ran out ({words or 'no details'}); use less of it and run again"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    no_scratch = isinstance(error, FileNotFoundError) and "temporary directory" in words  # how tempfile tells it
+    if no_scratch or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
         return RESUMABLE, f"the disk is full ({words}); free some space and run again"
     return BUG, f"this is a bug of llm-aug: {type(error).__name__}: {words}"
 

@@ -6,9 +6,12 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +24,53 @@ RESUMABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES,
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+def writing(path: Path) -> Iterator[None]:
+    """What the disk refuses becomes an error that says how to mend it: InputError for the place, else Resumable."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f"cannot write {path}: {error.strerror}; name another place") from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"cannot write {path}: {error.strerror}; name another place") from error
         if error.errno in RESUMABLE:
             raise Resumable(f"cannot write {path}: {error.strerror}; free or unlock it and run again") from error
         raise
+
+
+def temporary_for(path: Path) -> Path:
+    """A hidden name beside it, which no reader takes for a result and `sweep` finds after a kill."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    temporary = temporary_for(path)
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            flush(temporary)
+            temporary.replace(path)
     finally:
         with suppress(OSError):  # a read-only folder refuses even this, which must not hide the cause
             temporary.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Onto the disk, so that no loss of power leaves a name without its content."""
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Removes what killed writers left under a temporary name, of `name` alone where given; the caller has the lock."""
+    pattern = f".{escape(name)}.*.tmp" if name else ".*.tmp"
+    for path in list(folder.glob(pattern) if name else folder.rglob(pattern)):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -57,6 +90,21 @@ def write_json(path: Path, value: Any) -> None:
 def write_parquet(path: Path, table: pa.Table) -> None:
     with _replacing(path) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True, compression="zstd")
+        if pq.read_metadata(temporary).num_rows != table.num_rows:
+            raise Resumable(f"cannot write {path}: the disk kept less than its {table.num_rows} rows; run again")
+
+
+def write_tables(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> int:
+    """Table by table as row groups, so that they are never in memory at once. Returns the number of rows."""
+    rows = 0
+    with _replacing(path) as temporary:
+        with pq.ParquetWriter(temporary, schema, write_page_checksum=True, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table)
+                rows += table.num_rows
+        if pq.read_metadata(temporary).num_rows != rows:
+            raise Resumable(f"cannot write {path}: the disk kept less than its {rows} rows; run again")
+    return rows
 
 
 def read_json(path: Path) -> Any:
@@ -64,7 +112,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is not there") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: also a number of more than 4,300 digits
         raise InputError(f"{path} is not readable JSON: {error}") from error
 
 
@@ -78,6 +126,13 @@ def read_parquet(path: Path) -> pa.Table:
 
 
 def sha256_file(path: Path) -> str:
+    """Read once in a process, however many stages ask: again only when the file's size, times or inode change."""
+    at = path.stat()
+    return _sha256(path, at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, *identity: int) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
         while block := handle.read(1 << 20):

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from filelock import FileLock, Timeout
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, prepare_model_for_kbit_training
 from safetensors.torch import save_file
 from transformers import BitsAndBytesConfig
 from transformers.pytorch_utils import Conv1D
 
 from llm_aug import seeds
+from llm_aug.answers import locked
 from llm_aug.backends.batching import is_memory_error
 from llm_aug.backends.loading import (
     ADAPTER_WEIGHTS,
@@ -43,7 +43,13 @@ from llm_aug.finetune_loop import Run, train
 from llm_aug.finetune_options import FinetuneOptions
 from llm_aug.finetune_rows import tokenise
 
-_NOT_RECIPE = {"model", "save_steps", "gradient_checkpointing", "device"}  # the revision stands for the model
+_NOT_RECIPE = {
+    "model",
+    "save_steps",
+    "gradient_checkpointing",
+    "device",
+    "stall_minutes",
+}  # the revision stands for the model
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,10 @@ def finetune(
         "split_hash": split_hash,
     }
     key = fingerprint(recipe)
-    if _is_finished(output, key):
-        return _result(output, reused=True)
     partial = output.with_name(f"{output.name}.partial")
+    if _is_finished(output, key):
+        shutil.rmtree(partial, ignore_errors=True)  # left by a kill just before its removal
+        return _result(output, reused=True)
     accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision="bf16" if _bf16(options) else "no")
     with _locked(partial, key, accelerator.is_main_process), _memory_errors():
         base = load_base(source, config, options, accelerator.device)
@@ -175,16 +182,8 @@ def _locked(partial: Path, key: str, main_process: bool) -> Iterator[None]:
     if not main_process:
         yield
         return
-    partial.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(partial / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ResumeRefused(f"another process is fine-tuning into {partial}; wait for it") from None
-    try:
+    with locked(partial):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -206,6 +205,7 @@ def _write_adapter(output: Path, model: Any, record: dict[str, Any]) -> None:
     }
     with whole_folder(output) as folder:
         save_file(state, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        model.peft_config["default"].target_modules = sorted(model.peft_config["default"].target_modules)
         model.peft_config["default"].save_pretrained(folder)
         write_json(folder / FINETUNE_RECORD, record)
 

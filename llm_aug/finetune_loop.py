@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from datasets import Dataset
-from rich.console import Console
 
 from llm_aug import checkpoint, seeds
 from llm_aug.backends.loading import Engine
 from llm_aug.backends.states import forward_parameters
-from llm_aug.checkpoint import Interrupted, Progress, deferred_interrupts, trainable
+from llm_aug.checkpoint import Progress, trainable
 from llm_aug.finetune_options import FinetuneOptions
 from llm_aug.finetune_rows import answer_loss, answer_weights, batch_plan, collate
-
-_REPORT_SECONDS = 5.0
+from llm_aug.progress import Meter
+from llm_aug.signals import Interrupted, deferred_interrupts
+from llm_aug.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Run:
 
 
 def train(run: Run, rows: Dataset, validation: Dataset) -> dict[str, Any]:
-    """Trains to the end or to the time limit. Raises Interrupted after a clean checkpoint."""
+    """Trains to the end or to the time limit. Raises Interrupted after a clean checkpoint, Resumable where it hangs."""
     options, accelerator = run.options, run.accelerator
     bare = torch.optim.AdamW(
         list(trainable(run.model).values()), lr=options.learning_rate, weight_decay=options.weight_decay
@@ -48,9 +48,10 @@ def train(run: Run, rows: Dataset, validation: Dataset) -> dict[str, Any]:
     windows = Windows(rows, options, accelerator.num_processes)
     if progress.step == 0:
         progress.validation_before = mean_loss(run, validation)
-    report = Report(windows.total, progress)
+    meter = _meter(run, windows.total, progress)
+    watchdog = Watchdog(meter.stage, meter.told, options.stall_minutes and 60 * options.stall_minutes)
     share = done_share(progress, windows.total, options)
-    with deferred_interrupts() as caught:
+    with deferred_interrupts() as caught, meter, watchdog:
         while share < 1:
             started = time.monotonic()
             rate = options.learning_rate * schedule(share, options.warmup_ratio)
@@ -60,12 +61,13 @@ def train(run: Run, rows: Dataset, validation: Dataset) -> dict[str, Any]:
             progress.seconds += time.monotonic() - started
             progress.curve.append([progress.step, round(loss, 6)])
             share = done_share(progress, windows.total, options)
-            if accelerator.is_main_process:
-                report.step()
-                if caught or share >= 1 or progress.step % options.save_steps == 0:
-                    checkpoint.save(run.partial, run.model, bare, progress, run.key)
+            meter.note = f"loss {loss:.3f}"
+            meter.advance(1, tokens)
+            watchdog.beat()
+            if accelerator.is_main_process and (caught or share >= 1 or progress.step % options.save_steps == 0):
+                checkpoint.save(run.partial, run.model, bare, progress, run.key)
             if caught:
-                raise Interrupted(caught[0])
+                raise Interrupted(caught[0], f"{meter.stage}: {meter.told()}")
     return {
         "steps": progress.step,
         "curve": progress.curve,
@@ -75,6 +77,14 @@ def train(run: Run, rows: Dataset, validation: Dataset) -> dict[str, Any]:
         "tokens_per_second": round(progress.tokens / max(progress.seconds, 1e-9), 1),
         "resumed_from": resumed_from,
     }
+
+
+def _meter(run: Run, total: int, progress: Progress) -> Meter:
+    """Of the steps; told by the first process alone."""
+    minutes = run.options.max_minutes
+    left = None if minutes is None else max(0.0, 60 * minutes - progress.seconds)
+    folder = run.partial if run.accelerator.is_main_process else None
+    return Meter("fine-tuning", total, progress.step, folder, most_seconds=left)
 
 
 class Windows:
@@ -168,23 +178,3 @@ def mean_loss(run: Run, rows: Dataset) -> float | None:
         with run.accelerator.autocast():
             total += float(answer_loss(run.model, batch, accepted))
     return round(total / float(answer_weights(rows).sum()), 6)
-
-
-class Report:
-    """Step, loss and speed on stderr: one line that is rewritten on a terminal, a line every few seconds elsewhere."""
-
-    def __init__(self, total: int, progress: Progress):
-        self.console = Console(stderr=True, highlight=False)
-        self.total = total
-        self.progress = progress
-        self.last = time.monotonic()
-
-    def step(self) -> None:
-        now = time.monotonic()
-        if now - self.last < _REPORT_SECONDS and self.progress.step < self.total:
-            return
-        self.last = now
-        loss = self.progress.curve[-1][1]
-        speed = self.progress.tokens / max(self.progress.seconds, 1e-9)
-        line = f"fine-tuning: step {self.progress.step}/{self.total}, loss {loss:.3f}, {speed:,.0f} tokens/s"
-        self.console.print(line, end="\r" if self.console.is_terminal and self.progress.step < self.total else "\n")

@@ -11,7 +11,8 @@ class FinetuneOptions(BaseModel):
     """Names and meanings as in Hugging Face's Trainer and PEFT; what is not there:
 
     max_length: tokens of prompt and answer; longer examples are dropped and counted. max_minutes: ends early, with
-    the learning rate falling by the clock. bf16 'auto': on a GPU that has it. max_steps: -1 for num_train_epochs.
+    the learning rate falling by the clock. stall_minutes: a step that takes longer ends the run, to be resumed. bf16
+    'auto': on a GPU that has it. max_steps: -1 for num_train_epochs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,4 +37,5 @@ class FinetuneOptions(BaseModel):
     save_steps: int = Field(200, ge=1)
     max_minutes: float | None = Field(None, gt=0)
     device: Literal["auto", "cpu"] = "auto"
+    stall_minutes: float | None = Field(15.0, gt=0)
     trust_remote_code: bool = False

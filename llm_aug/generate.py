@@ -9,40 +9,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llm_aug import seeds
-from llm_aug.answers import Answers, locked, open_answers, say, write_manifest
+from llm_aug.answers import Answers, kept, locked, open_answers, say, write_manifest
 from llm_aug.backends import LLM
-from llm_aug.data import Completion, Dataset, Origin, Reject, Request, Sample, Sampling, rejects_table, samples_table
+from llm_aug.breaker import Breaker, listed
+from llm_aug.data import Completion, Dataset, Origin, Pair, Reject, Request, Sample, Sampling
 from llm_aug.errors import LlmAugError, ShortOfTarget
-from llm_aug.files import write_parquet
+from llm_aug.progress import Meter
+from llm_aug.results import write_results
 from llm_aug.tasks import Rejected, Task
+from llm_aug.watchdog import STALL_SECONDS, Watchdog
 
 
 @dataclass(frozen=True)
 class GenerateOptions:
     """sampling, seed and split_hash are part of the recipe; the rest changes only speed and patience.
 
-    batch_size: requests handed to the model in one call. shard_rows, shard_seconds: answers are written after so many
-    rows or seconds, whichever is first. attempts: how often a failed request is asked in one run.
-    window, stop_share: the run stops when this share of the last `window` answers failed or was rejected.
+    chunk: requests handed to the model in one call. shard_rows, shard_seconds: answers are written after so many rows
+    or seconds, whichever is first. attempts: how often a failed request is asked in one run. window, stop_share: the
+    run stops when this share of the first `window` answers, or of as many later ones, failed or was rejected.
+    stall_seconds: it ends, to be resumed, when no answer came for so long; None waits for ever.
     """
 
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0
     split_hash: str = ""
-    batch_size: int = 64
-    shard_rows: int = 512
+    chunk: int = 4096
+    shard_rows: int = 2048
     shard_seconds: float = 30.0
     attempts: int = 2
     window: int = 50
     stop_share: float = 0.9
+    stall_seconds: float | None = STALL_SECONDS
 
 
 @dataclass(frozen=True)
@@ -58,50 +62,36 @@ class GenerateResult:
 
     def __str__(self) -> str:
         counts = f"{self.asked} asked = {self.parsed} parsed + {self.rejected} rejected + {self.failed} failed"
-        return f"{counts} ({_listed(self.reasons)})" if self.reasons else counts
+        return f"{counts} ({listed(self.reasons)})" if self.reasons else counts
 
 
 def generate(task: Task, dataset: Dataset, llm: LLM, options: GenerateOptions, output: Path) -> GenerateResult:
     """Asks for what is missing in output, then writes samples and rejects of everything asked.
 
-    Raises ResumeRefused where the folder holds another recipe or another run is writing, and ShortOfTarget where
-    nearly every answer is bad. An interruption passes through after the answers at hand are written.
+    Raises ResumeRefused where the folder holds another recipe or another run is writing, ShortOfTarget where nearly
+    every answer is bad, Interrupted and Resumable (see `answers.kept`) after what was answered is written.
     """
     config = recipe(task, dataset, llm, options)
     with locked(output):
         answers = open_answers(output, config)
         write_manifest(output, config, state="running")
         requests, unaskable = _requests(task, dataset)
-        reused = sum(_good(answers, request) for request in requests)
-        say(f"{task.name}: {reused}/{len(requests)} done, {len(requests) - reused} to do")
-        try:
-            stopped = _ask_all(task, requests, llm, options, answers)
-        finally:
-            answers.write()
-        asked = [request for request in requests if answers.get(request.key, request.prompt)]
-        assert stopped or len(asked) == len(requests)
-        samples, rejects, failures = _read_answers(task, asked, answers, config)
-        rejects = [*unaskable, *rejects]
-        reasons = Counter(reject.reason for reject in rejects) + Counter(failures)
-        result = GenerateResult(
-            asked=len(asked) + len(unaskable),
-            parsed=len(samples),
-            rejected=len(rejects),
-            failed=len(failures),
-            reused=reused,
-            reasons=dict(reasons.most_common()),
-        )
-        assert result.asked == result.parsed + result.rejected + result.failed, result
-        write_parquet(output / "samples.parquet", samples_table(samples))
-        write_parquet(output / "rejects.parquet", rejects_table(rejects))
+        asking = _Asking(task, requests, llm, options, answers)
+        say(f"{task.name}: {asking.reused}/{len(requests)} done, {len(asking.todo)} to do")
+        meter = Meter(task.name, len(requests), asking.reused, output)
+        with kept(answers, meter, options.stall_seconds) as watchdog:
+            stopped = asking.ask(meter, watchdog)
+        outcomes = asking.outcomes()
+        assert stopped or len(outcomes) == len(requests)
+        result = _write(output, asking, outcomes, unaskable, config)
         write_manifest(output, config, state="stopped" if stopped else "done", counts=asdict(result))
     say(f"{task.name}: {result}")
     if stopped:
         raise ShortOfTarget(
             f"{task.name} stopped, {stopped}; answers are kept in {output}, mend the cause and run again"
         )
-    if not samples:
-        raise ShortOfTarget(f"{task.name}: none of {result.asked} requests became a sample ({_listed(result.reasons)})")
+    if not result.parsed:
+        raise ShortOfTarget(f"{task.name}: none of {result.asked} requests became a sample ({listed(result.reasons)})")
     return result
 
 
@@ -144,75 +134,148 @@ def _requests(task: Task, dataset: Dataset) -> tuple[list[Request], list[Reject]
     return requests, unaskable
 
 
-def _good(answers: Answers, request: Request) -> bool:
-    answer = answers.get(request.key, request.prompt)
-    return answer is not None and answer.finish != "error"
+@dataclass(frozen=True)
+class _Failure:
+    """An answer that the engine did not give: asked again, in this run and in the next."""
+
+    reason: str
 
 
-def _ask_all(task: Task, requests: Sequence[Request], llm: LLM, options: GenerateOptions, answers: Answers) -> str:
-    """Asks for every answer that is not good, in rounds. Returns '' or why it stopped early."""
-    last: deque[str] = deque(maxlen=options.window)
-    written = time.monotonic()
-    for _ in range(options.attempts):
-        todo = [request for request in requests if not _good(answers, request)]
-        for start in range(0, len(todo), options.batch_size):
-            batch = todo[start : start + options.batch_size]
-            for request, completion in zip(batch, _complete(llm, batch, options), strict=True):
-                answers.add(request.key, request.prompt, completion)
-                last.append(_fault(task, request, completion))
-            if answers.unwritten >= options.shard_rows or time.monotonic() - written >= options.shard_seconds:
-                answers.write()
-                written = time.monotonic()
-                say(f"{task.name}: {start + len(batch)}/{len(todo)} answered")
-            faults = Counter(fault for fault in last if fault)
-            if len(last) == options.window and faults.total() >= options.stop_share * options.window:
-                return f"{faults.total()} of the last {options.window} answers were bad ({_listed(faults)})"
-    return ""
+Outcome = str | tuple[Pair, ...] | Reject | _Failure
 
 
-def _complete(llm: LLM, batch: Sequence[Request], options: GenerateOptions) -> list[Completion]:
-    row_seeds = [seeds.derive(options.seed, "generate", request.key) for request in batch]
-    found = dict(llm.complete([request.prompt for request in batch], options.sampling, row_seeds))
-    if len(found) != len(batch):
-        raise LlmAugError(f"model {llm.name} gave {len(found)} answers to {len(batch)} prompts")
-    return [found[row] for row in range(len(batch))]
+class _Asking:
+    """The asking and the reading of its answers, each once. todo: numbers of the requests without a good answer."""
 
+    def __init__(self, task: Task, requests: Sequence[Request], llm: LLM, options: GenerateOptions, answers: Answers):
+        self.task = task
+        self.requests = requests
+        self.llm = llm
+        self.options = options
+        self.answers = answers
+        self._read: dict[int, Outcome] = {}
+        self.todo = [n for n, request in enumerate(requests) if not answers.good(request.key, request.prompt)]
 
-def _fault(task: Task, request: Request, completion: Completion) -> str:
-    if completion.finish == "error":
-        return _failure(completion)
-    try:
-        task.parse(request, completion)
-    except Rejected as rejected:
-        return rejected.reason
-    return ""
+    @property
+    def reused(self) -> int:
+        return len(self.requests) - len(self.todo)
 
+    def ask(self, meter: Meter, watchdog: Watchdog) -> str:
+        """Asks for every answer that is not good, in rounds. Returns '' or why it stopped early."""
+        todo = self.todo
+        for attempt in range(self.options.attempts):
+            stopped = self._round(todo, meter, watchdog)
+            todo = [number for number in todo if isinstance(self._read.get(number), _Failure)]
+            if stopped and attempt == 0:
+                return stopped
+            if stopped or not todo:
+                break
+        if todo:
+            reasons = Counter(outcome.reason for n in todo if isinstance(outcome := self._read[n], _Failure))
+            say(
+                f"{self.task.name}: {len(todo)} requests failed, at most {self.options.attempts} times each, and stay "
+                f"failed ({listed(reasons)}); run again to ask them again"
+            )
+        return ""
 
-def _failure(completion: Completion) -> str:
-    return "failed: " + " ".join(completion.text.split())[:200]
+    def _round(self, todo: Sequence[int], meter: Meter, watchdog: Watchdog) -> str:
+        breaker = Breaker(self.options.window, self.options.stop_share, min(self.options.chunk, len(todo)))
+        for numbers in self._calls(todo):
+            for number, completion in self._answered(numbers):
+                watchdog.beat()
+                request = self.requests[number]
+                outcome = self._outcome(request, self.answers.add(request.key, request.prompt, completion))
+                self._read[number] = outcome
+                fault = outcome.reason if isinstance(outcome, (Reject, _Failure)) else ""
+                meter.advance(0 if isinstance(outcome, _Failure) else 1, completion.n_tokens, fault)
+                if self.answers.due(self.options.shard_rows, self.options.shard_seconds):
+                    self.answers.write()
+                if stopped := breaker.add(fault):
+                    return stopped
+        return ""
 
+    def _calls(self, todo: Sequence[int]) -> Iterator[Sequence[int]]:
+        """First a sample of `window`, from all over: it tells early, whatever the engine's order, if all is in vain."""
+        sample = todo[:: max(1, len(todo) // self.options.window)][: self.options.window]
+        chosen = set(sample)
+        for part in (sample, [number for number in todo if number not in chosen]):
+            for start in range(0, len(part), self.options.chunk):
+                yield part[start : start + self.options.chunk]
 
-def _read_answers(
-    task: Task, requests: Sequence[Request], answers: Answers, config: dict[str, Any]
-) -> tuple[list[Sample], list[Reject], list[str]]:
-    """Samples and rejects of answered requests, in their order, and the reason of each failure."""
-    samples: list[Sample] = []
-    rejects: list[Reject] = []
-    failures: list[str] = []
-    for request in requests:
-        completion = answers.get(request.key, request.prompt)
-        assert completion is not None, request.key
-        if completion.finish == "error":
-            failures.append(_failure(completion))
-            continue
+    def _answered(self, numbers: Sequence[int]) -> Iterator[tuple[int, Completion]]:
+        """(number of its request, completion) of one call. Raises LlmAugError on a row too many or too few."""
+        requests = [self.requests[number] for number in numbers]
+        row_seeds = [_seed(self.options.seed, request) for request in requests]
+        waiting = set(range(len(requests)))
+        prompts = [request.prompt for request in requests]
+        for row, completion in self.llm.complete(prompts, self.options.sampling, row_seeds):
+            if row not in waiting:
+                twice = f"twice ({requests[row].key})" if 0 <= row < len(requests) else "that was not asked"
+                raise LlmAugError(f"model {self.llm.name} answered row {row} of {len(requests)} prompts {twice}")
+            waiting.remove(row)
+            yield numbers[row], completion
+        if waiting:
+            row = min(waiting)
+            raise LlmAugError(
+                f"model {self.llm.name} gave no answer to {len(waiting)} of {len(requests)} prompts, "
+                f"the first is row {row} ({requests[row].key})"
+            )
+
+    def outcomes(self) -> dict[int, Outcome]:
+        """Of every answered request, by its number and in that order; what an earlier run was told is read now."""
+        found: dict[int, Outcome] = {}
+        for number, request in enumerate(self.requests):
+            outcome = self._read.get(number)
+            if outcome is None and (answer := self.answers.get(request.key, request.prompt)):
+                outcome = self._outcome(request, answer)
+            if outcome is not None:
+                found[number] = outcome
+        return found
+
+    def _outcome(self, request: Request, answer: Completion) -> Outcome:
+        if answer.finish == "error":
+            return _Failure("failed: " + " ".join(answer.text.split())[:200])
         try:
-            samples.append(_stamp(task, request, task.parse(request, completion), config))
+            parsed = self.task.parse(request, answer)
         except Rejected as rejected:
-            rejects.append(Reject(request.subject, task.stage, rejected.reason, completion.text))
-    return samples, rejects, failures
+            return Reject(request.subject, self.task.stage, rejected.reason, answer.text)
+        return answer.text if parsed == answer.text else parsed  # one text in memory, not two
 
 
-def _stamp(task: Task, request: Request, parsed: Any, config: dict[str, Any]) -> Sample:
+def _write(
+    output: Path,
+    asking: _Asking,
+    outcomes: Mapping[int, Outcome],
+    unaskable: Sequence[Reject],
+    config: dict[str, Any],
+) -> GenerateResult:
+    """Samples and rejects in the order of the requests, so that the files are the same however often it was stopped."""
+    rejects = [*unaskable, *(outcome for outcome in outcomes.values() if isinstance(outcome, Reject))]
+    failures = Counter(outcome.reason for outcome in outcomes.values() if isinstance(outcome, _Failure))
+    samples = (
+        _stamp(asking.task, asking.requests[number], outcome, config)
+        for number, outcome in outcomes.items()
+        if not isinstance(outcome, (Reject, _Failure))
+    )
+    parsed, rejected = write_results(output, samples, rejects)
+    reasons = Counter(reject.reason for reject in rejects) + failures
+    result = GenerateResult(
+        asked=len(outcomes) + len(unaskable),
+        parsed=parsed,
+        rejected=rejected,
+        failed=failures.total(),
+        reused=asking.reused,
+        reasons=dict(reasons.most_common()),
+    )
+    assert result.asked == result.parsed + result.rejected + result.failed, result
+    return result
+
+
+def _seed(seed: int, request: Request) -> int:
+    return seeds.derive(seed, "generate", request.key)
+
+
+def _stamp(task: Task, request: Request, parsed: str | tuple[Pair, ...], config: dict[str, Any]) -> Sample:
     origin = Origin(
         generator=task.name,
         parents=request.parents,
@@ -221,12 +284,8 @@ def _stamp(task: Task, request: Request, parsed: Any, config: dict[str, Any]) ->
         adapter=config["adapter"],
         prompt_hash=task.prompt_hash,
         sampling=json.dumps(config["sampling"], sort_keys=True),
-        seed=seeds.derive(config["seed"], "generate", request.key),
+        seed=_seed(config["seed"], request),
         split_hash=config["split_hash"],
     )
-    content = {"text": parsed} if isinstance(parsed, str) else {"interactions": tuple(parsed)}
-    return Sample(request.key, task.kind, request.subject, origin=origin, **content)
-
-
-def _listed(reasons: dict[str, int] | Counter[str]) -> str:
-    return ", ".join(f"{reason}: {count}" for reason, count in Counter(reasons).most_common(5))
+    text, pairs = (parsed, None) if isinstance(parsed, str) else (None, tuple(parsed))
+    return Sample(request.key, task.kind, request.subject, text, pairs, origin=origin)

@@ -7,9 +7,9 @@ from typing import Any
 
 from llm_aug.builtin import model_path
 from llm_aug.config import Recipe
-from llm_aug.errors import InputError
 from llm_aug.files import fingerprint, sha256_file
 from llm_aug.prompt import load_template
+from llm_aug.stage import check, checked, read_mark
 
 
 def identity(name: str) -> str:
@@ -30,14 +30,13 @@ def identity(name: str) -> str:
 
 
 def content(*paths: Path) -> str:
-    """A hash of files, in this order. Raises InputError where one is not there."""
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path} is not there")
-    return fingerprint([sha256_file(path) for path in paths])
+    """A hash of files, in this order. Raises InputError where one is not there, or not as its stage wrote it."""
+    return fingerprint([checked(path) for path in paths])
 
 
 def split_content(folder: Path) -> str:
+    """A hash of a split's tables. Raises InputError where the split is unfinished or damaged."""
+    check(folder)
     return content(*(folder / f"{name}.parquet" for name in ("items", "train", "validation", "test")))
 
 
@@ -46,7 +45,8 @@ def samples_file(source: Path) -> Path:
     if not source.is_dir():
         return source
     kept = source / "kept.parquet"
-    return kept if kept.is_file() else source / "samples.parquet"
+    made = (read_mark(source) or {}).get("files", ())
+    return kept if kept.is_file() or kept.name in made else source / "samples.parquet"
 
 
 def part(recipe: Recipe, section: str, *faster: str) -> dict[str, Any]:
@@ -68,4 +68,7 @@ def judged(recipe: Recipe) -> dict[str, Any]:
 
 
 def answered_by(recipe: Recipe, adapter: Path | None) -> dict[str, str]:
+    """Who answers. Raises InputError where the adapter is damaged."""
+    if adapter is not None:
+        check(adapter)
     return {"model": identity(recipe.model), "adapter": identity(str(adapter)).rpartition("@")[2] if adapter else ""}

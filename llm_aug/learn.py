@@ -19,6 +19,7 @@ from llm_aug.tasks import load_task
 from llm_aug.vectors import cache_folder
 
 VALIDATION_SHARE = 0.1
+_ELSEWHERE = ("model", "seed", "device", "trust_remote_code", "stall_minutes")  # what the recipe says for all stages
 
 
 def candidates_of(recipe: Recipe, split: Split) -> Candidates:
@@ -66,13 +67,14 @@ _WHY = {
 def finetune_options(recipe: Recipe) -> FinetuneOptions:
     if recipe.finetune is None:
         raise InputError("finetune is null in this recipe: there is nothing to train")
-    given = recipe.finetune.model_dump(exclude={"tasks", "limit", "model", "seed", "device", "trust_remote_code"})
+    given = recipe.finetune.model_dump(exclude={"tasks", "limit", *_ELSEWHERE})
     return FinetuneOptions(
         **given,
         model=recipe.model,
         seed=recipe.seed,
         device="cpu" if recipe.engine.device == "cpu" else "auto",
         trust_remote_code=recipe.engine.trust_remote_code,
+        stall_minutes=recipe.engine.stall_minutes,
     )
 
 

@@ -26,7 +26,7 @@ from llm_aug.learn import candidates_of, examples_of, finetune_options
 from llm_aug.prompt import load_template
 from llm_aug.simulate import GENERATORS, simulate
 from llm_aug.sources.samples import read_samples
-from llm_aug.stage import Outcome, once
+from llm_aug.stage import Outcome, check, once
 from llm_aug.students import fit_and_save, write_lists
 from llm_aug.tasks import load_task
 from llm_aug.vectors import Cached, load_encoder
@@ -56,6 +56,7 @@ def prepare(recipe: Recipe, output: Path) -> Outcome:
 
 def split(recipe: Recipe, data: Path, output: Path) -> Outcome:
     """What `prepare` wrote -> train, validation and test with cold items or users."""
+    check(data)
     made = {
         "data": content(data / "items.parquet", data / "interactions.parquet"),
         "split": recipe.section("split"),
@@ -113,7 +114,12 @@ def rewrite(recipe: Recipe, split: Path, adapter: Path | None, output: Path) -> 
     def work() -> Outcome:
         found = read_split(split)
         task = load_task("rewrite", style=asked.style, copies=asked.copies, limit=asked.limit, seed=recipe.seed)
-        options = GenerateOptions(sampling=asked.sampling, seed=recipe.seed, split_hash=found.hash)
+        options = GenerateOptions(
+            sampling=asked.sampling,
+            seed=recipe.seed,
+            split_hash=found.hash,
+            stall_seconds=recipe.engine.stall_seconds,
+        )
         result = generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, output)
         return _answered(recipe, str(result), asdict(result))
 
@@ -131,7 +137,8 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
     def work() -> Outcome:
         found = read_split(split)
         candidates = candidates_of(recipe, found)
-        options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash)
+        patience = recipe.engine.stall_seconds
+        options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash, stall_seconds=patience)
         llm = _llm(recipe.model, adapter, recipe.engine) if generator == "llm" else None
         result = simulate(generator, candidates, found.training, output, options, llm)
         return _answered(recipe, str(result), {key: value for key, value in asdict(result).items() if key != "auc"})
@@ -226,6 +233,7 @@ def report(scores: Sequence[Path], output: Path, title: str, run: Path | None = 
     for folder in scores:
         if not (folder / "per_user.parquet").is_file():
             raise InputError(f"{folder} holds no scores (no per_user.parquet); make them with `llm-aug evaluate`")
+        check(folder)
     write_report(output, title, scores, run)
     return output if output.suffix == ".html" else output / "report.html"
 

@@ -7,26 +7,32 @@ RUN/{verdict.txt, metrics.json, comparisons.json, report.html, README.md}
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
 from eval.verdict import write_verdict
 from llm_aug import pipeline
-from llm_aug.answers import locked, say, write_manifest
+from llm_aug.answers import is_locked, locked, say, write_manifest
 from llm_aug.card import write_card
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.errors import InputError, ResumeRefused, did_you_mean
 from llm_aug.files import write_text
+from llm_aug.progress import line_of, read_progress, spelled
 from llm_aug.stage import Outcome, read_mark
 
 RESUME = ("if_possible", "always", "never")
 CONFIG = "config.resolved.yaml"
+PARTIAL = ".partial"
+SILENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -124,20 +130,49 @@ def _describe(recipe: Recipe, output: Path, state: str, **rest: Any) -> None:
 
 
 def status(folder: Path) -> list[dict[str, Any]]:
-    """A row per stage of a run, told from its files: stage, folder, state (done, running, to do), line."""
-    if not (folder / CONFIG).is_file():
-        if read_mark(folder) is None:
-            raise InputError(f"{folder} holds neither a run ({CONFIG}) nor a stage (stage.json)")
-        return [_row(folder, folder)]
-    plan = steps(load_recipe(folder / CONFIG), folder)
-    return [{**_row(step.folder, folder), "stage": step.stage} for step in plan]
+    """A row per stage, told from the files: stage, folder, state (done, running, stopped, to do), line, progress.
+
+    folder: of a run or of one stage. Looks without touching, so that it may be asked while the run is at work.
+    """
+    if (folder / CONFIG).is_file():
+        plan = steps(load_recipe(folder / CONFIG), folder)
+        return [{**_row(step.folder, folder), "stage": step.stage} for step in plan]
+    stage = folder.resolve().parent / folder.resolve().name.removesuffix(PARTIAL)
+    row = _row(stage, stage)
+    if row["state"] == "to do":
+        raise InputError(f"{folder} holds neither a run ({CONFIG}) nor a stage (stage.json)")
+    return [row]
 
 
 def _row(folder: Path, run: Path) -> dict[str, Any]:
     mark = read_mark(folder) or {}
     row = {"stage": mark.get("stage", ""), "folder": folder.relative_to(run).as_posix()}
     if mark.get("state") == "done":
-        return {**row, "state": "done", "line": mark["line"]}
-    answers = sum(pq.read_metadata(path).num_rows for path in folder.glob("answers/*.parquet"))
-    started = bool(mark) or folder.with_name(f"{folder.name}.partial").exists()
-    return {**row, "state": "running" if started else "to do", "line": f"{answers} answers" if answers else ""}
+        return {**row, "state": "done", "line": mark["line"], "progress": None}
+    partial = folder.parent / (folder.name + PARTIAL)  # where fine-tuning is until it is done
+    progress = read_progress(partial) or read_progress(folder)
+    running = is_locked(folder) or is_locked(partial)
+    started = bool(mark or progress) or partial.exists()
+    state = "running" if running else "stopped" if started else "to do"
+    line = _line(folder, running, progress) if started else ""
+    stage = row["stage"] or (progress or {}).get("stage", "")
+    return {**row, "stage": stage, "state": state, "line": line, "progress": progress}
+
+
+def _line(folder: Path, running: bool, progress: dict[str, Any] | None) -> str:
+    """'342/500, 512 tokens/s, 2 min left', or without the speeds that are no more."""
+    words = f"{found} answers" if (found := _answers(folder)) else ""
+    if progress is not None:
+        words = line_of(progress if running else {**progress, "tokens_per_second": None, "seconds_left": None})
+    if not running:
+        return f"{words}; the same command goes on".removeprefix("; ")
+    silent = 0.0 if progress is None else time.time() - progress["updated"]
+    return f"{words}, nothing heard for {spelled(silent)}" if silent > SILENT_SECONDS else words
+
+
+def _answers(folder: Path) -> int:
+    rows = 0
+    for path in folder.glob("answers/*.parquet"):
+        with suppress(OSError, pa.ArrowException):  # a damaged shard is for the run to name
+            rows += pq.read_metadata(path).num_rows
+    return rows

@@ -8,7 +8,6 @@ OUTPUT/rejects.parquet     candidates that were looked at and not taken     OUTP
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,37 +19,33 @@ import numpy as np
 import pandas as pd
 
 from llm_aug import seeds
-from llm_aug.answers import Answers, locked, open_answers, say, write_manifest
+from llm_aug.answers import Answers, kept, locked, open_answers, say, write_manifest
 from llm_aug.backends import LLM
 from llm_aug.candidates import Candidates
 from llm_aug.controls import CONTROLS, other_users
-from llm_aug.data import (
-    Completion,
-    Dataset,
-    Example,
-    Origin,
-    Pair,
-    Prompt,
-    Reject,
-    Sample,
-    rejects_table,
-    samples_table,
-)
+from llm_aug.data import Dataset, Example, Origin, Pair, Prompt, Reject, Sample
 from llm_aug.errors import InputError, LlmAugError, ShortOfTarget, did_you_mean
-from llm_aug.files import write_json, write_parquet
+from llm_aug.files import write_json
 from llm_aug.generate import dataset_hash
 from llm_aug.grade import auc_in_lists, calibrate, choose, held_out_probability, weights
-from llm_aug.tasks.judge import ANSWERS, Judge
+from llm_aug.progress import Meter
+from llm_aug.results import write_results
+from llm_aug.tasks.judge import ANSWERS, NO_SCORE, Judge, log_odds, stored
+from llm_aug.watchdog import STALL_SECONDS
 
 GENERATORS = ("llm", "funnel", *CONTROLS)
-NO_SCORE = "no finite score: the prompt is too long for the model, or the model overflowed"
 STOP_SHARE = 0.9  # of a chunk without scores: the rest would only burn hours
 FEWEST_TO_STOP = 50
+SHARD_ROWS = 100_000
+FIRST_CALL, CALL_SECONDS = 64, 30.0  # pairs in the first call, and what a call may take
 
 
 @dataclass(frozen=True)
 class SimulateOptions:
-    """calibration_pairs: pseudo-cold pairs at most that the judge scores to be calibrated. chunk: pairs per call."""
+    """calibration_pairs: pseudo-cold pairs at most that the judge scores to be calibrated. chunk: most pairs in a call.
+
+    shard_seconds: scores are written so often. stall_seconds: the run ends, to be resumed, when a call takes longer.
+    """
 
     seed: int = 0
     split_hash: str = ""
@@ -58,6 +53,7 @@ class SimulateOptions:
     calibration_pairs: int = 6000
     chunk: int = 1024
     shard_seconds: float = 30.0
+    stall_seconds: float | None = STALL_SECONDS
 
 
 @dataclass(frozen=True)
@@ -118,7 +114,7 @@ def simulate(
         cold, features, reused = candidates.cold, ["preference"], 0
         if judging:
             assert llm is not None, "the judge needs a model"
-            judge = _Judging(llm, options, answers)
+            judge = _Judging(llm, options, answers, output)
             pseudo = judge.scored("pseudo", _some(pseudo, options), candidates.hidden)
             features = ["preference", "judge"]
         pseudo = pseudo.dropna(subset=features)
@@ -167,12 +163,17 @@ def _some(pseudo: pd.DataFrame, options: SimulateOptions) -> pd.DataFrame:
 
 @dataclass
 class _Judging:
-    """The judge at work. reused: pairs that had a score already."""
+    """The judge at work. output: the folder that tells its progress. reused: pairs that had a score already.
+
+    size: of the next call. On a large model without a GPU, a full chunk may take an hour in which nothing is told.
+    """
 
     llm: LLM
     options: SimulateOptions
     answers: Answers
+    output: Path
     reused: int = 0
+    size: int = FIRST_CALL
 
     def scored(self, part: str, pairs: pd.DataFrame, log: Dataset) -> pd.DataFrame:
         """The pairs with `judge`, log p(yes) - log p(no) less its mean over the user's pairs; NaN where there is none.
@@ -181,59 +182,50 @@ class _Judging:
         """
         keys = [_key("judge", part, *pair) for pair in zip(pairs["user_id"], pairs["item_id"], strict=True)]
         asked = zip(keys, self.options.judge.prompts(log, pairs), strict=True)
-        old = sum(key in self.answers.rows and self.answers.rows[key]["finish"] != "error" for key in keys)
+        old = sum(self.answers.holds(key) for key in keys)
         say(f"judge: {part}: {old}/{len(keys)} done, {len(keys) - old} to do")
         self.reused += old
         odds: list[float] = []
-        started = written = time.monotonic()
-        try:
-            while chunk := list(islice(asked, self.options.chunk)):
-                odds += self._odds(chunk)
-                now = time.monotonic()
-                if now - written >= self.options.shard_seconds:
+        meter = Meter(f"judge: {part}", len(keys), old, self.output)
+        with kept(self.answers, meter, self.options.stall_seconds) as watchdog:
+            while chunk := list(islice(asked, min(self.size, self.options.chunk))):
+                odds += self._odds(chunk, meter)
+                watchdog.beat()
+                if self.answers.due(SHARD_ROWS, self.options.shard_seconds):
                     self.answers.write()
-                    written = now
-                    say(f"judge: {part}: {len(odds)}/{len(keys)} scored, {len(odds) / (now - started):.0f} pairs/s")
-        finally:
-            self.answers.write()
         judged = pairs.assign(judge=np.array(odds, dtype=float))
         # As the funnel's preferences are: how readily a user likes things says nothing of which thing he likes.
         judged["judge"] -= judged.groupby("user_id")["judge"].transform("mean")
         return judged
 
-    def _odds(self, chunk: Sequence[tuple[str, Prompt]]) -> list[float]:
+    def _odds(self, chunk: Sequence[tuple[str, Prompt]], meter: Meter) -> list[float]:
         """Of each prompt; asks for those that have no score yet, or had none to give."""
         known = {key: old for key, prompt in chunk if (old := self.answers.get(key, prompt)) and old.finish != "error"}
         todo = [(key, prompt) for key, prompt in chunk if key not in known]
+        started = time.monotonic()
         scores = self.llm.score([prompt for _, prompt in todo], ANSWERS).sums if todo else np.zeros((0, len(ANSWERS)))
+        self._pace(len(todo), time.monotonic() - started)
         if scores.shape != (len(todo), len(ANSWERS)):
             raise LlmAugError(f"model {self.llm.name} gave scores of shape {scores.shape} to {len(todo)} prompts")
         for (key, prompt), row in zip(todo, scores, strict=True):
-            known[key] = _completion(row)
-            self.answers.add(key, prompt, known[key])
+            known[key] = self.answers.add(key, prompt, stored(row))
+            lost = known[key].finish == "error"
+            meter.advance(0 if lost else 1, reason="no finite score" if lost else "")
         failed = sum(known[key].finish == "error" for key, _ in todo)
         if failed >= max(FEWEST_TO_STOP, STOP_SHARE * len(todo)):
             raise ShortOfTarget(f"the judge stopped: {failed} of {len(todo)} prompts have no score ({NO_SCORE})")
-        return [_log_odds(known[key]) for key, _ in chunk]
+        return [log_odds(known[key]) for key, _ in chunk]
+
+    def _pace(self, rows: int, seconds: float) -> None:
+        if rows >= self.size and seconds < CALL_SECONDS / 4:
+            self.size = min(2 * self.size, self.options.chunk)
+        elif seconds > CALL_SECONDS:
+            self.size = max(1, self.size // 2)
 
 
 def _key(*parts: str) -> str:
     """Ids may hold slashes: escaped, so that ("a/b", "c") and ("a", "b/c") are two keys."""
     return "/".join(part.replace("%", "%25").replace("/", "%2F") for part in parts)
-
-
-def _completion(scores: np.ndarray) -> Completion:
-    """The scores as text; a prompt that the model could not take is an error, asked again on resume."""
-    if not np.isfinite(scores).all():
-        return Completion(NO_SCORE, "error", 0)
-    return Completion(json.dumps([float(score) for score in scores]), "stop", 0)
-
-
-def _log_odds(answer: Completion) -> float:
-    if answer.finish == "error":
-        return float("nan")
-    yes, no = json.loads(answer.text)
-    return float(yes - no)
 
 
 def _auc(pseudo: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
@@ -269,8 +261,7 @@ def _write(
         seed=config["seed"],
         split_hash=config["split_hash"],
     )
-    rows = zip(pairs["user_id"], pairs["item_id"], pairs["weight"], strict=True)
-    samples = [
+    samples = (
         Sample(
             _key(name, user, item),
             "interactions",
@@ -280,14 +271,13 @@ def _write(
             float(weight),
             replace(origin, parents=(item, user)),
         )
-        for user, item, weight in rows
-    ]
-    rejected = [
+        for user, item, weight in zip(pairs["user_id"], pairs["item_id"], pairs["weight"], strict=True)
+    )
+    rejected = (
         Reject(item, "interactions", "outranked", f"user {user}, probability {probability:.4f}")
         for user, item, probability in zip(rest["user_id"], rest["item_id"], rest["probability"], strict=True)
-    ]
-    write_parquet(output / "samples.parquet", samples_table(samples))
-    write_parquet(output / "rejects.parquet", rejects_table(rejected))
+    )
+    write_results(output, samples, rejected)
     finite = {key: value for key, value in result.auc.items() if np.isfinite(value)}
     write_json(output / "metrics.json", {"auc_in_pseudo_cold_lists": finite})
     counts = {key: value for key, value in vars(result).items() if key != "auc"}

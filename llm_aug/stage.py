@@ -1,21 +1,27 @@
 """One stage, one folder, one mark: stage.json says which recipe made what lies beside it, and is written last.
 
-{"stage": "split", "state": "done", "fingerprint": "9c1f", "recipe": {...}, "line": "100 pairs = ...", "counts": {...}}
+{"stage": "split", "state": "done", "fingerprint": "9c1f", "recipe": {...}, "line": "100 pairs = ...", "counts": {...},
+ "files": {"train.parquet": "<sha256>", ...}, "digest": "<of this mark>"}
+What a done mark lists is trusted by its sha256 alone: a file that was damaged or exchanged is named, never read.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llm_aug.answers import say
+from llm_aug.answers import locked, say
 from llm_aug.errors import InputError, ResumeRefused
-from llm_aug.files import fingerprint, read_json, write_json
+from llm_aug.files import fingerprint, read_json, sha256_file, sweep, write_json, writing
 
 MARK = "stage.json"
+MEND = "remove the folder and run again"
+# Answers have digests of their own, and a damaged shard is asked again; progress is for people to look at.
+NOT_RESULTS = {MARK, "answers", "progress.json"}
 
 
 @dataclass(frozen=True)
@@ -37,49 +43,143 @@ def once(
     """Does the work, or says that it is done. recipe: all that changes the rows, the inputs as hashes.
 
     size: how many rows are asked for; another size of the same recipe is more work, not another recipe.
-    marks_start: False where the work itself refuses a folder that is not empty.
-    Raises ResumeRefused where the folder holds the result of another recipe, or files that are not ours.
+    marks_start: False where the work itself locks its folder, and refuses one that is not empty.
+    Raises ResumeRefused where the folder holds the result of another recipe, files that are not ours or not as they
+    were written, or where another process is at work in it.
     """
     mark = {"stage": stage, "fingerprint": fingerprint([stage, recipe]), "recipe": recipe, "size": dict(size or {})}
-    found = read_mark(output)
-    if found is not None and found["state"] == "done":
-        _refuse_other(output, found, mark)
-    if found is not None and found["state"] == "done" and found["size"] == mark["size"]:
-        say(f"{stage}: done, kept ({found['line']})")
-        return Outcome(found["line"], found["counts"])
-    if found is None and marks_start and output.exists() and (not output.is_dir() or any(output.iterdir())):
+    kept = _kept(output, mark)
+    if kept is not None:
+        return kept
+    if not marks_start:
+        return _done(output, mark, work)
+    if _mark_of_ours(output) is None and _foreign(output):
         raise ResumeRefused(f"{output} is there and is no {stage} of ours; name another folder")
-    if marks_start:
-        write_json(output / MARK, {**mark, "state": "running"})
-    started = time.monotonic()
+    with ExitStack() as held:
+        with writing(output):
+            held.enter_context(locked(output))
+        # Another process may have had the lock until now.
+        return _kept(output, mark) or _begun(output, mark, work)
+
+
+def _kept(output: Path, mark: Mapping[str, Any]) -> Outcome | None:
+    """What an earlier run did, where it is the same, of the same size, and whole."""
+    found = _mark_of_ours(output)
+    if found is None or found["state"] != "done":
+        return None
+    _refuse_other(output, found, mark)
     try:
-        outcome = work()
+        _check(output, found)
+    except InputError as error:
+        raise ResumeRefused(str(error)) from None
+    if found["size"] != mark["size"]:
+        return None
+    say(f"{mark['stage']}: done, kept ({found['line']})")
+    return Outcome(found["line"], found["counts"])
+
+
+def _mark_of_ours(output: Path) -> dict[str, Any] | None:
+    try:
+        return read_mark(output)
+    except InputError as error:
+        raise ResumeRefused(str(error)) from None
+
+
+def _foreign(output: Path) -> bool:
+    return output.exists() and (not output.is_dir() or any(path.name != ".lock" for path in output.iterdir()))
+
+
+def _begun(output: Path, mark: Mapping[str, Any], work: Callable[[], Outcome]) -> Outcome:
+    fresh = read_mark(output) is None
+    try:
+        sweep(output)
+        write_json(output / MARK, {**mark, "state": "running"})
+        return _done(output, mark, work)
     except BaseException:
-        if found is None and marks_start:
-            _sweep(output)
+        if fresh:
+            _take_back(output)
         raise
+
+
+def _done(output: Path, mark: Mapping[str, Any], work: Callable[[], Outcome]) -> Outcome:
+    started = time.monotonic()
+    outcome = work()
     seconds = round(time.monotonic() - started, 1)
-    done = {**mark, "state": "done", "line": outcome.line, "counts": dict(outcome.counts), "seconds": seconds}
-    write_json(output / MARK, done)
-    say(f"{stage}: {outcome.line} [{seconds:.0f} s]")
+    told = {"line": outcome.line, "counts": dict(outcome.counts), "seconds": seconds}
+    done = {**mark, "state": "done", **told, "files": _written(output)}
+    write_json(output / MARK, {**done, "digest": fingerprint(done)})
+    say(f"{mark['stage']}: {outcome.line} [{seconds:.0f} s]")
     return outcome
 
 
-def _sweep(output: Path) -> None:
-    """Takes back a folder in which nothing was made but the mark that something would be."""
-    if {path.name for path in output.iterdir()} <= {MARK, ".lock"}:
-        for path in output.iterdir():
-            path.unlink()
-        output.rmdir()
+def _written(output: Path) -> dict[str, str]:
+    """sha256 of each file of the result, by its path in the folder; hidden ones are locks and temporary files."""
+    places = ((path, path.relative_to(output)) for path in sorted(output.rglob("*")) if path.is_file())
+    return {
+        place.as_posix(): sha256_file(path)
+        for path, place in places
+        if place.parts[0] not in NOT_RESULTS and not any(part.startswith(".") for part in place.parts)
+    }
+
+
+def _take_back(output: Path) -> None:
+    """Removes a folder in which nothing was made but the mark that something would be."""
+    with suppress(OSError):  # a disk that takes no more may not let go either; the cause is what is told
+        if {path.name for path in output.iterdir()} <= {MARK, ".lock"}:
+            for path in output.iterdir():
+                path.unlink()
+            output.rmdir()
 
 
 def read_mark(folder: Path) -> dict[str, Any] | None:
-    if not (folder / MARK).is_file():
+    """None where there is none. Raises InputError where it is torn, or not as it was written."""
+    path = folder / MARK
+    if not path.is_file():
         return None
-    found = read_json(folder / MARK)
+    try:
+        found = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; {MEND}") from None
     if not (isinstance(found, dict) and {"stage", "state", "fingerprint", "recipe", "size"} <= set(found)):
-        raise InputError(f"{folder / MARK} is not a mark of ours; remove the folder and run again")
+        raise InputError(f"{path} is not a mark of ours; {MEND}")
+    if found["state"] not in ("running", "done"):
+        raise InputError(f"{path} names no state that we know, {found['state']!r}; {MEND}")
+    rest = {name: value for name, value in found.items() if name != "digest"}
+    if found["state"] == "done" and found.get("digest") != fingerprint(rest):
+        raise InputError(f"{path} is not the file that was written; {MEND}")
     return found
+
+
+def check(folder: Path) -> None:
+    """Raises InputError where the stage that made this folder is unfinished, or a file is not as it was written.
+
+    A folder without a mark is someone else's, and taken as it is.
+    """
+    found = read_mark(folder)
+    if found is None:
+        return
+    if found["state"] != "done":
+        raise InputError(f"{folder} holds an unfinished {found['stage']}; run its command again")
+    _check(folder, found)
+
+
+def checked(path: Path) -> str:
+    """sha256 of a file; where a mark beside it lists it, the one that was written. Raises InputError otherwise."""
+    files = (read_mark(path.parent) or {}).get("files", {})
+    if path.name in files:
+        _check(path.parent, {"files": {path.name: files[path.name]}})
+    if not path.is_file():
+        raise InputError(f"{path} is not there")
+    return sha256_file(path)
+
+
+def _check(folder: Path, mark: Mapping[str, Any]) -> None:
+    for name, digest in mark["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise InputError(f"{path} was written and is not there; {MEND}")
+        if sha256_file(path) != digest:
+            raise InputError(f"{path} is not the file that was written; {MEND}")
 
 
 def _refuse_other(output: Path, found: Mapping[str, Any], mark: Mapping[str, Any]) -> None:

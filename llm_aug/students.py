@@ -17,7 +17,7 @@ from llm_aug.answers import say
 from llm_aug.data import read_split
 from llm_aug.files import write_parquet
 from llm_aug.merge import merge
-from llm_aug.stage import Outcome
+from llm_aug.stage import Outcome, check
 from recommender import make_student
 from recommender.store import Stored, load, save
 
@@ -42,6 +42,7 @@ def fit_and_save(
 
 def write_lists(model: Path, users: Sequence[str], k: int, output: Path) -> None:
     """The k best unseen items of each user (of all known ones where none is named), ties in a seeded order."""
+    check(model)
     stored = load(model)
     unknown = sorted(set(users) - set(stored.seen.users))
     if unknown:

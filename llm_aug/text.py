@@ -10,7 +10,7 @@ CHAT_TOKENS = re.compile(
     r"|^#{2,}\s*(?:Instruction|Response|System|User|Assistant)\b",
     re.IGNORECASE | re.MULTILINE,
 )
-_SENTENCE = re.compile(r"\S.*?(?:[.!?…。！？]+[\"'”’»)\]]*(?=\s|$)|$)", re.DOTALL)
+_END = re.compile(r"(?<![.!?…。！？])[.!?…。！？]++[\"'”’»)\]]*+(?=\s|$)")  # possessive: linear on rows of dots
 _CJK = "\u3040-\u30ff\u3400-\u9fff"  # written without spaces: each character counts as a word
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:['’][^\W{_CJK}]+)?")
 
@@ -22,7 +22,15 @@ def one_line(text: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    return [match.group().strip() for match in _SENTENCE.finditer(text)]
+    """Each with the marks that end it; a mark that stands alone belongs to the sentence after it."""
+    found, start = [], 0
+    for end in _END.finditer(text):
+        part = text[start : end.end()].strip()
+        if len(part) > 1:
+            found.append(part)
+            start = end.end()
+    rest = text[start:].strip()
+    return [*found, rest] if rest else found
 
 
 def is_whole(sentence: str) -> bool:

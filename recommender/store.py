@@ -22,7 +22,7 @@ from scipy.sparse import csr_matrix
 
 from llm_aug.data import Dataset
 from llm_aug.errors import InputError
-from llm_aug.files import read_json, write_bytes, write_json
+from llm_aug.files import fingerprint, read_json, write_bytes, write_json
 from recommender import STUDENTS, Recommender
 from recommender.matrix import Log, to_log
 
@@ -50,12 +50,16 @@ def save(folder: Path, student: str, model: Recommender, dataset: Dataset, split
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(folder / "arrays.npz", buffer.getvalue())
     description = {"student": student, "model": packed, "seen": seen, "split_hash": split_hash}
-    write_json(folder / "model.json", {**description, "arrays": _digest(buffer.getvalue())})
+    description["arrays"] = _digest(buffer.getvalue())
+    write_json(folder / "model.json", {**description, "digest": fingerprint(description)})
 
 
 def load(folder: Path) -> Stored:
-    """Raises InputError where the folder holds no model, or files that do not belong together."""
+    """Raises InputError where the folder holds no model, or files that are damaged or do not belong together."""
     found = read_json(folder / "model.json")
+    digest = found.pop("digest", None) if isinstance(found, dict) else None
+    if digest is None or digest != fingerprint(found):
+        raise InputError(f"{folder / 'model.json'} is not a model of ours as it was written; train again")
     try:
         data = (folder / "arrays.npz").read_bytes()
         if found["arrays"] != _digest(data):

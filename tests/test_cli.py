@@ -220,7 +220,8 @@ def test_a_killed_command_goes_on_where_it_was(cut: Path, tmp_path: Path) -> Non
         running.send_signal(signal.SIGTERM)
         told = running.stderr.read()
     assert running.returncode == 143
-    assert told == "error: stopped; run the same command again to go on\n"
+    sentence = r"error: stopped by SIGTERM, rewrite/describe: \d+/60 done; run the same command again to go on\n"
+    assert re.fullmatch(sentence, told)
     assert read_json(tmp_path / "samples" / "stage.json")["state"] == "running"
     assert program(*command, folder=tmp_path).returncode == 0
     assert read_parquet(tmp_path / "samples" / "samples.parquet").num_rows == 60

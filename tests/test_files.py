@@ -14,7 +14,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from llm_aug.errors import InputError, Resumable
-from llm_aug.files import fingerprint, read_json, read_parquet, sha256_file, write_json, write_parquet, write_text
+from llm_aug.files import (
+    fingerprint,
+    read_json,
+    read_parquet,
+    sha256_file,
+    sweep,
+    temporary_for,
+    write_json,
+    write_parquet,
+    write_text,
+)
 
 TABLE = pa.table({"fruit": ["apple", "pear", "plum"] * 200, "n": list(range(600))})
 
@@ -168,7 +178,7 @@ def test_a_missing_file_is_named(tmp_path: Path, read: object) -> None:
         read(tmp_path / "nowhere.x")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1} x', b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": 1} x', b"\xff\xfe", b"[" * 100_000, b"9" * 5000])
 def test_what_is_no_json_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.json is not readable JSON"):
@@ -191,6 +201,46 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "empty").startswith("e3b0c44298fc1c14")
     (tmp_path / "large").write_bytes(b"x" * (3 << 20))
     assert sha256_file(tmp_path / "large") != sha256_file(tmp_path / "empty")
+
+
+def test_a_file_is_hashed_again_when_it_has_changed(tmp_path: Path) -> None:
+    """Also where it keeps its size and its time, as a copy with its times does."""
+    (tmp_path / "a").write_bytes(b"apple")
+    (tmp_path / "b").write_bytes(b"maple")
+    first = sha256_file(tmp_path / "a")
+    os.utime(tmp_path / "b", ns=((at := (tmp_path / "a").stat()).st_atime_ns, at.st_mtime_ns))
+    (tmp_path / "b").replace(tmp_path / "a")
+    assert sha256_file(tmp_path / "a") != first
+
+
+def test_a_table_that_did_not_reach_the_disk_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pq.write_table
+    monkeypatch.setattr(pq, "write_table", lambda table, path, **_: whole(table.slice(1), path))
+    with pytest.raises(Resumable, match="kept less than its 600 rows"):
+        write_parquet(tmp_path / "a.parquet", TABLE)
+    assert listed(tmp_path) == []
+
+
+def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
+    """Only theirs: not files of ours, nor those of another name where one is given."""
+    result = tmp_path / "deep" / "a.json"
+    write_json(result, {})
+    left, folder = temporary_for(result), temporary_for(tmp_path / "adapter [1]")
+    left.write_text("torn")
+    folder.mkdir()
+    (folder / "half").write_text("torn")
+    sweep(tmp_path, "adapter")
+    assert folder.exists()
+    sweep(tmp_path, "adapter [1]")
+    assert not folder.exists()
+    assert left.exists()
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["deep", "a.json"]
+
+
+def test_a_name_that_is_too_long_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long; name another place"):
+        write_text(tmp_path / ("x" * 300), "apple")
 
 
 def test_json_files_are_text_for_people(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,21 @@ import pytest
 from planted import GenreJudge, training
 from test_simulate import OPTIONS, found, pairs, run
 
+from llm_aug import simulate as simulate_module
 from llm_aug.backends import Scores
+from llm_aug.data import Prompt
 from llm_aug.errors import InputError, LlmAugError, ResumeRefused, ShortOfTarget
 from llm_aug.files import read_json, read_parquet
+from llm_aug.signals import Interrupted
 from llm_aug.simulate import halves, simulate
 from llm_aug.tasks.judge import Judge
 
 
 def test_interrupted_it_goes_on_where_it_was(tmp_path: Path) -> None:
     run(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Interrupted, match=r"stopped by SIGINT, judge: pseudo: 256/\d+ done; run the same command"):
         run(tmp_path / "cut", llm=GenreJudge(interrupt_after=200))
+    assert read_json(tmp_path / "cut/progress.json")["done"] == 256
     assert not (tmp_path / "cut/samples.parquet").exists()
     rest = GenreJudge()
     result = run(tmp_path / "cut", llm=rest)
@@ -34,6 +38,7 @@ def test_interrupted_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (result.reused, len(rest.asked)) == (256, total - 256)
     for name in ("samples.parquet", "rejects.parquet", "metrics.json"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert not (tmp_path / "cut/progress.json").exists()
     again = GenreJudge()
     assert run(tmp_path / "cut", llm=again).reused == total
     assert again.calls == 0
@@ -43,6 +48,29 @@ def test_the_size_of_a_chunk_changes_nothing(tmp_path: Path) -> None:
     run(tmp_path / "a", chunk=64)
     run(tmp_path / "b", chunk=7, shard_seconds=0.0)
     assert (tmp_path / "a/samples.parquet").read_bytes() == (tmp_path / "b/samples.parquet").read_bytes()
+
+
+@dataclass
+class Sized(GenreJudge):
+    """sizes: pairs of each call."""
+
+    sizes: list[int] = field(default_factory=list)
+
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
+        self.sizes.append(len(prompts))
+        return super().score(prompts, continuations)
+
+
+def test_quick_calls_grow_and_slow_ones_shrink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = Sized()
+    run(tmp_path / "quick", llm=quick, chunk=100)
+    assert quick.sizes[:2] == [64, 100]
+    monkeypatch.setattr(simulate_module, "CALL_SECONDS", 0.0)
+    slow = Sized()
+    run(tmp_path / "slow", llm=slow, chunk=100)
+    assert slow.sizes[:3] == [64, 32, 16]
+    assert sum(slow.sizes) == sum(quick.sizes)
+    assert (tmp_path / "slow/samples.parquet").read_bytes() == (tmp_path / "quick/samples.parquet").read_bytes()
 
 
 KILLED = """

@@ -77,16 +77,17 @@ class FilterResult:
         return _cascade(self.samples, self.reference, {**self.options, **options})
 
     def write(self, folder: Path) -> None:
+        """kept.parquet last: whoever finds it finds the rest."""
         dropped = samples_table(sample for sample, _ in self.dropped)
         for name, kind in VERDICT_FIELDS:
             values = [getattr(verdict, name) for _, verdict in self.dropped]
             dropped = dropped.append_column(name, pa.array(values, kind))
         ids = pa.array([sample.sample_id for sample in self.samples], pa.string())
         scores = {step: pa.array(values, pa.float64()) for step, values in self.scores.items()}
-        write_parquet(folder / "kept.parquet", samples_table(self.kept))
         write_parquet(folder / "dropped.parquet", dropped)
         write_parquet(folder / "scores.parquet", pa.table({"sample_id": ids, **scores}))
         write_json(folder / "filter.json", self.summary())
+        write_parquet(folder / "kept.parquet", samples_table(self.kept))
 
     def summary(self) -> dict[str, Any]:
         return {

@@ -6,6 +6,7 @@ A foreign pair is one sample: {"sample_id": "foreign/0", "kind": "interactions",
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,44 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from llm_aug.clean_values import broken, identifiers, numbers, seconds
-from llm_aug.data import KINDS, SAMPLE_SCHEMA, Pair, Sample, samples_from
+from llm_aug.data import KINDS, SAMPLE_SCHEMA, Origin, Pair, Sample, samples_from
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import read_parquet
 from llm_aug.sources.table import read_table
+from llm_aug.stage import checked
 
 FILES = ("kept.parquet", "samples.parquet")  # what a folder of ours holds, the filtered one first
 
 
+def _is_origin(origin: Origin) -> bool:
+    texts = [value for name, value in vars(origin).items() if name not in ("parents", "seed")]
+    return type(origin.seed) is int and all(isinstance(value, str) for value in (*texts, *origin.parents))
+
+
+def _has_odd_weight(sample: Sample) -> bool:
+    return sample.weight is None or not 0 <= sample.weight < np.inf
+
+
+def _has_odd_pair(sample: Sample) -> bool:
+    return not all(pair.user_id and pair.item_id for pair in sample.interactions or ())
+
+
+FAULTS: dict[str, Callable[[Sample], bool]] = {
+    "no sample_id": lambda sample: not sample.sample_id,
+    "no subject": lambda sample: not sample.subject,
+    "an impossible weight": _has_odd_weight,
+    "a pair without user or item": _has_odd_pair,
+    "an origin that is not ours": lambda sample: not _is_origin(sample.origin),
+}
+
+
 def read_samples(source: Path) -> list[Sample]:
-    """A parquet file, or a folder with one of FILES. Raises InputError on a missing column and on the first bad row."""
+    """A parquet file, or a folder with one of FILES.
+
+    Raises InputError on a missing column, on the first bad row, and where a stage of ours wrote another file.
+    """
     path = _file(source)
+    checked(path)
     table = read_parquet(path)
     if set(SAMPLE_SCHEMA.names) <= set(table.column_names):
         return _ours(path, table)
@@ -52,9 +80,13 @@ def _file(source: Path) -> Path:
 def _ours(path: Path, table: pa.Table) -> list[Sample]:
     try:
         samples = samples_from(table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
+    except (pa.ArrowException, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path} has the columns of our samples, but not their content: {error}") from error
     _check_kinds(path, [sample.kind for sample in samples])
+    for what, has in FAULTS.items():
+        _refuse(path, np.fromiter((has(sample) for sample in samples), np.bool_, len(samples)), what)
+    ids = pd.Series([sample.sample_id for sample in samples], dtype=object)
+    _refuse(path, ids.duplicated().to_numpy(), "a sample_id that stands there before")
     return samples
 
 
@@ -62,9 +94,14 @@ def _texts(path: Path, frame: pd.DataFrame) -> list[Sample]:
     subjects = _ids(path, frame, "subject")
     kinds = [str(kind) for kind in frame["kind"]] if "kind" in frame else ["description"] * len(frame)
     _check_kinds(path, kinds)
-    columns = (_sample_ids(path, frame), kinds, subjects, frame["text"], _weights(path, frame))
+    values = frame["text"].tolist()
+    _refuse(
+        path, np.array([isinstance(value, list | dict | np.ndarray) for value in values], np.bool_), "no plain text"
+    )
+    texts = ["" if pd.isna(value) else str(value) for value in values]
+    columns = (_sample_ids(path, frame), kinds, subjects, texts, _weights(path, frame))
     return [
-        Sample(sample_id, kind, subject, text="" if pd.isna(text) else str(text), weight=weight)  # type: ignore[arg-type]
+        Sample(sample_id, kind, subject, text=text, weight=weight)  # type: ignore[arg-type]
         for sample_id, kind, subject, text, weight in zip(*columns, strict=True)
     ]
 

@@ -5,18 +5,22 @@ The history comes first and is the same for all of a user's candidates, so that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from llm_aug import seeds
-from llm_aug.data import Dataset, Example, Prompt
+from llm_aug.data import Completion, Dataset, Example, Prompt
 from llm_aug.errors import InputError
 from llm_aug.prompt import Template, load_template
 
 ANSWERS = ("yes", "no")
+NO_SCORE = "no finite score: the prompt is too long for the model, or the model overflowed"
 VARIABLES = frozenset({"history", "item"})
 WORD_CHARS = 16  # a "word" of 10,000 characters would push the whole history out of a small model's window
 
@@ -92,3 +96,24 @@ class Judge:
         chosen = chosen.iloc[random.permutation(len(chosen))]
         for prompt, label in zip(self.prompts(dataset, chosen), chosen["label"], strict=True):
             yield Example(prompt, ANSWERS[0] if label else ANSWERS[1])
+
+
+def stored(scores: NDArray[np.float64]) -> Completion:
+    """The log-probabilities of ANSWERS as text; what the model could not take is an error, asked again on resume."""
+    if not np.isfinite(scores).all():
+        return Completion(NO_SCORE, "error", 0)
+    return Completion(json.dumps([float(score) for score in scores]), "stop", 0)
+
+
+def log_odds(answer: Completion) -> float:
+    """log p(yes) - log p(no) of what was stored; NaN for an error. Raises InputError for what `stored` never wrote."""
+    if answer.finish == "error":
+        return float("nan")
+    try:
+        yes, no = json.loads(answer.text)
+        odds = float(yes) - float(no)
+    except (TypeError, ValueError):
+        odds = float("nan")
+    if not np.isfinite(odds):
+        raise InputError(f"a stored answer of the judge, {answer.text[:40]!r}, is no pair of scores; remove the folder")
+    return odds
