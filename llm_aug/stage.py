@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llm_aug.answers import locked, say
 from llm_aug.errors import InputError, ResumeRefused
-from llm_aug.files import fingerprint, read_json, sha256_file, sweep, write_json, writing
+from llm_aug.files import fingerprint, read_json, sha256_file, sweep, write_json
 
 MARK = "stage.json"
 MEND = "remove the folder and run again"
@@ -55,10 +55,7 @@ def once(
         return _done(output, mark, work)
     if _mark_of_ours(output) is None and _foreign(output):
         raise ResumeRefused(f"{output} is there and is no {stage} of ours; name another folder")
-    with ExitStack() as held:
-        with writing(output):
-            held.enter_context(locked(output))
-        # Another process may have had the lock until now.
+    with locked(output):  # another process may have had it until now
         return _kept(output, mark) or _begun(output, mark, work)
 
 

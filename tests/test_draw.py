@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from llm_aug.backends.draw import FEW, exponential, next_tokens
+from llm_aug.backends.draw import FEW, SMALL, exponential, next_tokens
 from llm_aug.data import Sampling
 
 
@@ -42,7 +42,11 @@ def test_draws_follow_the_distribution() -> None:
     torch.testing.assert_close(drawn(p, 2.0, 1.0), p.sqrt() / p.sqrt().sum(), atol=0.012, rtol=0)
 
 
-def test_a_nucleus_wider_than_the_few_is_drawn_from_the_whole_vocabulary() -> None:
+@pytest.mark.parametrize("small", [0, SMALL], ids=["few first", "whole at once"])
+def test_a_nucleus_wider_than_the_few_is_drawn_from_the_whole_vocabulary(
+    monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr("llm_aug.backends.draw.SMALL", small)
     p = torch.linspace(3, 1, 5 * FEW)
     p = p / p.sum()
     inside = p.cumsum(0) - p < 0.8
@@ -53,14 +57,12 @@ def test_a_nucleus_wider_than_the_few_is_drawn_from_the_whole_vocabulary() -> No
     torch.testing.assert_close(drawn(p, 1.0, 1.0, rows=40_000), p, atol=0.0015, rtol=0)
 
 
-def test_the_few_and_the_whole_vocabulary_agree() -> None:
+def test_the_few_and_the_whole_vocabulary_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     logits, keys = torch.randn(200, 3 * FEW) * 2.5, torch.arange(200)
-    narrow = next_tokens(logits, Sampling(1.0, 0.9, 1), keys, steps(keys))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("llm_aug.backends.draw.FEW", 1)
-        whole = next_tokens(logits, Sampling(1.0, 0.9, 1), keys, steps(keys))
-    assert torch.equal(narrow, whole)
+    whole = next_tokens(logits, Sampling(1.0, 0.9, 1), keys, steps(keys))
+    monkeypatch.setattr("llm_aug.backends.draw.SMALL", 0)
+    assert torch.equal(next_tokens(logits, Sampling(1.0, 0.9, 1), keys, steps(keys)), whole)
 
 
 @pytest.mark.parametrize("sampling", [Sampling(0.0, 1.0, 1), Sampling(0.8, 0.9, 1), Sampling(1.0, 1.0, 1)])

@@ -103,13 +103,15 @@ class _Work:
         return ended
 
     def _admit(self, rows: Sequence[int]) -> None:
+        flying = [*self.rows, *rows]
+        room = (len(flying), max(map(self.cost, flying)))
         for new, state, logits in read_prompts(self.engine, self.prompts, rows):
             if self.state is None or self.logits is None:
                 self.state, self.logits = state, logits
             else:
                 assert isinstance(self.state, CausalState)
                 assert isinstance(state, CausalState)
-                self.state.join(state)
+                self.state.join(state, room)
                 self.logits = torch.cat([self.logits, logits])
             self.rows += new
             self.written |= {row: [] for row in new}

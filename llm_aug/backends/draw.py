@@ -9,6 +9,7 @@ from llm_aug.data import Sampling
 
 NOT_FINITE = -1
 FEW = 64  # tokens that mostly hold the whole nucleus: finding them costs a tenth of sorting a vocabulary
+SMALL = 8192  # tokens of a vocabulary that is drawn from as a whole sooner than its FEW are found
 
 
 def next_tokens(logits: Tensor, sampling: Sampling, keys: Tensor, steps: Tensor) -> Tensor:
@@ -18,14 +19,17 @@ def next_tokens(logits: Tensor, sampling: Sampling, keys: Tensor, steps: Tensor)
     from p (the Gumbel-max trick without its logarithms). Of all ways to draw from fixed noise it changes its mind
     least when p moves by a rounding error, which other batch shapes bring about.
     """
-    broken = ~logits.logsumexp(-1).isfinite()
     if sampling.temperature == 0:
-        return logits.argmax(-1).masked_fill(broken, NOT_FINITE)
-    p = (logits / sampling.temperature).softmax(-1).masked_fill(broken[:, None], 1.0)
-    best, order = p.topk(min(FEW, p.shape[-1]))
+        return logits.argmax(-1).masked_fill(~logits.logsumexp(-1).isfinite(), NOT_FINITE)
+    p = (logits / sampling.temperature).softmax(-1)
+    broken = p.sum(-1).isnan()
+    p.masked_fill_(broken[:, None], 1.0)
+    if p.shape[-1] <= SMALL:
+        return _first_of_nucleus(p, sampling.top_p, keys, steps).masked_fill(broken, NOT_FINITE)
+    best, order = p.topk(FEW)
     tokens = _first_of(best.masked_fill(_outside(best, sampling.top_p), 0.0), keys, steps, order)
     wide = (best.sum(-1) < sampling.top_p).nonzero()[:, 0] if sampling.top_p < 1 else torch.arange(len(p))
-    if len(wide) and p.shape[-1] > FEW:
+    if len(wide):
         tokens[wide] = _first_of_nucleus(p[wide], sampling.top_p, keys[wide], steps[wide])
     return tokens.masked_fill(broken, NOT_FINITE)
 
@@ -50,6 +54,8 @@ def _first_of_nucleus(p: Tensor, top_p: float, keys: Tensor, steps: Tensor) -> T
     """
     vocabulary = torch.arange(p.shape[-1], device=p.device).expand_as(p)
     race = p / exponential(keys, steps, vocabulary)
+    if top_p >= 1:
+        return race.argmax(-1)
     while True:
         winners = race.argmax(-1, keepdim=True)
         chance = p.gather(-1, winners)
@@ -63,24 +69,28 @@ def _first_of_nucleus(p: Tensor, top_p: float, keys: Tensor, steps: Tensor) -> T
 def exponential(keys: Tensor, steps: Tensor, tokens: Tensor) -> Tensor:
     """Exponential noise for tokens [rows, n], a function of (key, step, token): equal on every device, in every batch.
 
-    The uniform numbers are a hash by the finaliser of SplitMix64 (Steele, Lea, Flood 2014), 23 bits of it.
+    The uniform numbers are 23 bits of a hash: (key, step) go through the finaliser of SplitMix64 (Steele, Lea, Flood
+    2014), whose halves enter a 32-bit finaliser of the token, one before and one amid its multiplications: hashing a
+    vocabulary must cost less than the model.
     """
-    rows = _mix(_mix(keys) + steps)
-    hashed = _mix(rows[:, None] + (tokens + 1) * _GOLDEN)
-    uniform = (((hashed >> 41) & 0x7FFFFF).float() + 0.5) * 2.0**-23
-    return -uniform.log_()
+    rows = _mix(_mix(keys) + steps)[:, None]
+    hashed = (tokens.int() + 1) * _signed(0x9E3779B9, 32) + rows.int()
+    for bits, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        hashed ^= (hashed >> bits) & ((1 << (32 - bits)) - 1)
+        hashed *= _signed(factor, 32)
+        hashed ^= (rows >> 32).int()
+    hashed ^= (hashed >> 16) & 0xFFFF
+    uniform = ((hashed >> 9) & 0x7FFFFF).float().add_(0.5).mul_(2.0**-23)
+    return uniform.log_().neg_()
 
 
-def _signed(constant: int) -> int:
-    return constant - (1 << 64)
-
-
-_GOLDEN = _signed(0x9E3779B97F4A7C15)
+def _signed(constant: int, bits: int) -> int:
+    return constant - (1 << bits) if constant >> (bits - 1) else constant
 
 
 def _mix(z: Tensor) -> Tensor:
-    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
-    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
+    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9, 64)
+    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB, 64)
     return z ^ _shifted(z, 31)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
@@ -27,12 +28,17 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 FINETUNE_RECORD = "finetune.json"
 _RELATIVE_POSITIONS = {"t5", "mt5", "umt5"}  # their n_positions is a habit of training, not a limit
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-_BATCH_TOKENS = {"cpu": 16384, "cuda": 65536}
+_EXACT_BELOW = 100_000_000
+_READ_TOKENS = {"cpu": 2048}  # what passes between layers then fits into the cache
+_BATCH_TOKENS = {"cpu": 32768, "cuda": 65536}
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A loaded model with everything that decoding and scoring need. limit: most positions, None where unlimited."""
+    """A loaded model with everything that decoding and scoring need.
+
+    limit: most positions, None where unlimited. read_tokens: of prompts to read at once, padding included.
+    """
 
     model: Any
     rendering: Rendering
@@ -41,6 +47,7 @@ class Engine:
     limit: int | None
     shares_prefixes: bool
     decoder_start: tuple[int, ...]
+    read_tokens: int = 1 << 62
 
     @property
     def seq2seq(self) -> bool:
@@ -70,6 +77,8 @@ def load_engine(name: str, options: LoadOptions) -> Engine:
     config, tokenizer = load_config_and_tokenizer(name, options.trust_remote_code)
     dtype = resolve_dtype(options.dtype, device, getattr(config, "dtype", None))
     model = load_weights(name, config, dtype=dtype, trust_remote_code=options.trust_remote_code)
+    if options.dtype == "auto" and device.type == "cpu" and model.num_parameters() < _EXACT_BELOW:
+        model = model.float()
     revision = weights_revision(name, config)
     if options.adapter is not None:
         model = _with_adapter(model, options.adapter, revision)
@@ -83,16 +92,36 @@ def make_engine(model: Any, tokenizer: Any, revision: str, batch_tokens: int | N
     seq2seq = bool(model.config.is_encoder_decoder)
     config = model.config if seq2seq else model.config.get_text_config()
     limited = config.model_type not in _RELATIVE_POSITIONS
-    default = _BATCH_TOKENS.get(model.device.type, _BATCH_TOKENS["cpu"])
     return Engine(
         model=model,
         rendering=Rendering(tokenizer, _ids(generation.eos_token_id), seq2seq),
-        budget=Budget(default if batch_tokens is None else batch_tokens),
+        budget=Budget(_affordable(model) if batch_tokens is None else batch_tokens),
         revision=revision,
         limit=getattr(config, "max_position_embeddings", None) if limited else None,
         shares_prefixes=prefixes_can_be_shared(model),
         decoder_start=decoder_start(model) if seq2seq else (),
+        read_tokens=_READ_TOKENS.get(model.device.type, 1 << 62),
     )
+
+
+def _affordable(model: Any) -> int:
+    """Tokens whose keys and values take at most a quarter of the memory that is free, within a default by device.
+
+    On a CPU nobody would tell that memory ran out: the system ends the process.
+    """
+    most = _BATCH_TOKENS.get(model.device.type, _BATCH_TOKENS["cpu"])
+    config = model.config.get_text_config(decoder=True)
+    if model.device.type == "cuda":
+        free = torch.cuda.mem_get_info(model.device)[0]
+    else:
+        free = psutil.virtual_memory().available
+    layers, width = getattr(config, "num_hidden_layers", None), getattr(config, "hidden_size", None)
+    if not layers or not width:
+        return most
+    heads = getattr(config, "num_attention_heads", None) or 1
+    share = (getattr(config, "num_key_value_heads", None) or heads) / heads
+    each = 2 * layers * width * share * torch.finfo(model.dtype).bits / 8
+    return max(1, min(most, int(free / 4 / each)))
 
 
 def decoder_start(model: Any) -> tuple[int, ...]:
@@ -212,8 +241,9 @@ def resolve_device(device: str) -> torch.device:
 def resolve_dtype(dtype: str, device: torch.device, stored: torch.dtype | None) -> torch.dtype:
     """auto: bfloat16 on a GPU that has it, and on a CPU that has it when the weights are stored so; else float32.
 
-    A CPU never narrows float32 weights by itself: bfloat16 halves the time of reading prompts but costs more per
-    decoded token than it saves, and the same recipe would give other rows on another laptop.
+    A CPU never narrows float32 weights by itself, and widens small bfloat16 models (_EXACT_BELOW parameters): these are
+    about as fast in float32, where a row's text does not depend on its batch nor on the processor
+    (eval.bench.determinism: no row of 256 changes, in bfloat16 up to one in twelve).
     """
     if dtype != "auto":
         if dtype not in DTYPES:

@@ -30,8 +30,8 @@ def read_prompts(
     read: list[tuple[list[int], State, Tensor]] = []
     groups = prefix_groups(engine, prompts, rows)
     alone = [row for shared, rows in groups for row in rows if not shared]
-    if alone:
-        read.append((alone, *engine.read([prompts[row] for row in alone])))
+    for chunk in _chunks(alone, prompts, engine.read_tokens) if engine.shares_prefixes else [alone] if alone else []:
+        read.append((chunk, *engine.read([prompts[row] for row in chunk])))
     sharing = [(shared, rows) for shared, rows in groups if shared]
     if sharing:
         prefixes, _ = engine.read([prompts[rows[0]][:shared] for shared, rows in sharing])
@@ -41,6 +41,17 @@ def read_prompts(
         logits = state.read(*pad_left(rest, engine.rendering.pad, engine.model.device))
         read.append(([row for _, rows in sharing for row in rows], state, logits))
     return read
+
+
+def _chunks(rows: Sequence[int], prompts: Sequence[Tokens], most: int) -> list[list[int]]:
+    """Rows of like length together, padded to at most so many tokens, or alone."""
+    chunks: list[list[int]] = []
+    for row in sorted(rows, key=lambda row: -len(prompts[row])):
+        if chunks and len(prompts[chunks[-1][0]]) * (len(chunks[-1]) + 1) <= most:
+            chunks[-1].append(row)
+        else:
+            chunks.append([row])
+    return chunks
 
 
 def prefix_groups(engine: Engine, prompts: Sequence[Tokens], rows: Sequence[int]) -> list[Group]:

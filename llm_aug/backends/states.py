@@ -70,33 +70,32 @@ class CausalState:
         """A state of these rows, of which one may be named often; this one stays as it is."""
         return CausalState(self.model, branched(self.cache, rows), self.mask[rows])
 
-    def join(self, other: CausalState) -> None:
-        """Puts another state's rows below these; columns in which nobody has a token are dropped when there is need."""
+    def join(self, other: CausalState, room: tuple[int, int] = (0, 0)) -> None:
+        """Puts another state's rows below these. room: (rows, columns) that will be needed, where that is known."""
+        self._drop_unused()
         (rows, columns), (more, theirs) = self.mask.shape, other.mask.shape
-        unused = self._unused()
-        if theirs > columns or 4 * unused > columns or not self.cache.layers[0].fits(rows + more, columns):
-            width = max(columns - unused, theirs)
-            self._reserve(rows + more + (rows + more) // 4, width, unused, width - (columns - unused))
+        if theirs > columns or not self.cache.layers[0].fits(rows + more, columns):
+            width = max(columns, theirs)
+            self._reserve(max(rows + more, room[0]), max(width, room[1]), width - columns)
         for layer, new in zip(self.cache.layers, other.cache.layers, strict=True):
             layer.join(new)
         padded = torch.nn.functional.pad(other.mask, (self.mask.shape[1] - theirs, 0))
         self.mask = torch.cat([self.mask, padded])
 
-    def _unused(self) -> int:
-        """Columns on the left in which no row has a token."""
-        used = self.mask.any(0)
-        return int(used.int().argmax()) if len(used) else 0
+    def _drop_unused(self) -> None:
+        """Columns on the left in which no row has a token any more."""
+        unused = int(self.mask.any(0).int().argmax()) if len(self.mask) else 0
+        if unused:
+            self.mask = self.mask[:, unused:]
+            for layer in self.cache.layers:
+                layer.drop(unused)
 
-    def _reserve(self, rows: int, columns: int, dropped: int, shift: int) -> None:
+    def _reserve(self, rows: int, columns: int, shift: int) -> None:
         for layer in self.cache.layers:
-            layer.reserve(rows, columns, dropped, shift)
-        self.mask = torch.nn.functional.pad(self.mask[:, dropped:], (shift, 0))
+            layer.reserve(rows, columns, shift)
+        self.mask = torch.nn.functional.pad(self.mask, (shift, 0))
 
     def _forward(self, tokens: Tensor, mask: Tensor, last: bool) -> Tensor:
-        rows, columns = self.mask.shape
-        if columns and self.joins and not self.cache.layers[0].fits(rows, columns + tokens.shape[1]):
-            unused = self._unused()
-            self._reserve(self.cache.layers[0].rows, columns - unused + tokens.shape[1], unused, 0)
         self.mask, seen = torch.cat([self.mask, mask], 1), self.mask.sum(1, keepdim=True)
         # Positions count real tokens only: a row gets the numbers it would get alone.
         inputs = {"position_ids": (seen + mask.cumsum(1) - 1).clamp(min=0), "logits_to_keep": int(last)}
