@@ -127,6 +127,23 @@ def test_score_equals_a_plain_forward_pass(llm: HF) -> None:
     np.testing.assert_allclose(llm.score(prompts[::-1], continuations).sums[::-1], expected, atol=1e-3)
 
 
+def test_many_continuations_of_every_length_are_scored_alike(llm: HF) -> None:
+    continuations = [
+        "yes",
+        "no, never",
+        "Toy Story",
+        "Toy Story, Jumanji and Heat",
+        "Sabrina, Casino",
+        "a doll is jealous",
+    ]
+    expected = [[plain_score(llm, prompt, ending) for ending in continuations] for prompt in JUDGED]
+    np.testing.assert_allclose(llm.score(JUDGED, continuations).sums, expected, atol=1e-3)
+    llm.engine.budget.tokens = 1
+    np.testing.assert_allclose(llm.score(JUDGED, continuations).sums, expected, atol=1e-3)
+    scores = llm.score(JUDGED, continuations)
+    np.testing.assert_allclose(scores.means[:, 0], scores.sums[:, 0] / scores.tokens[0])
+
+
 def test_a_shared_history_is_read_once(llama: HF, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     forward = llama.engine.model.forward

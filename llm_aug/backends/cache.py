@@ -49,6 +49,10 @@ class RoomyLayer(DynamicLayer):
         """Forgets these on the left."""
         self._view(self.keys.shape[0], self.keys.shape[2] - columns, self.start + columns)
 
+    def cut(self, columns: int) -> None:
+        """Forgets all after these."""
+        self._view(self.keys.shape[0], columns, self.start)
+
     def reserve(self, rows: int, columns: int, shift: int = 0) -> None:
         """Makes room for so many, with some to spare; what is there moves `shift` columns to the right."""
         keys, values = self.keys, self.values

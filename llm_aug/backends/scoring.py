@@ -12,6 +12,10 @@ from torch import Tensor
 from llm_aug.backends.batching import run_batches
 from llm_aug.backends.loading import Engine
 from llm_aug.backends.prefixes import State, Tokens, prefix_groups, read_prompts
+from llm_aug.backends.states import CausalState
+
+FAN = 4  # continuations of one row from which on it is cheaper to read them side by side than to copy the row
+FAN_TOKENS = 256  # in a pass; with twice as many, what they do not see of each other costs more than it saves
 
 
 def score_rows(engine: Engine, prompts: Sequence[Tokens], continuations: Sequence[Tokens]) -> NDArray[np.float64]:
@@ -57,12 +61,30 @@ def _continue(state: State, logits: Tensor, continuations: Sequence[Tokens], roo
     longer = sorted(
         (n for n, tokens in enumerate(continuations) if len(tokens) > 1), key=lambda n: len(continuations[n])
     )
+    if len(longer) >= FAN and isinstance(state, CausalState) and state.fans:
+        for row in range(len(logits)):
+            sums[row, longer] += _fanned(state.branch([row]), [continuations[n] for n in longer], room)
+        return sums.cpu().numpy()
     pairs = [(row, n) for n in longer for row in range(len(logits))]
     for start in range(0, len(pairs), room):
         chosen = pairs[start : start + room]
         rows, columns = ([pair[part] for pair in chosen] for part in (0, 1))
         sums[rows, columns] += _rest(state.branch(rows), [continuations[column] for column in columns])
     return sums.cpu().numpy()
+
+
+def _fanned(state: CausalState, continuations: Sequence[Tokens], room: int) -> Tensor:
+    """As `_rest`, of several continuations of one row, as many in a pass as make some FAN_TOKENS."""
+    size = min(room, max(1, FAN_TOKENS // max(map(len, continuations))))
+    sums = []
+    for start in range(0, len(continuations), size):
+        some = continuations[start : start + size]
+        logits = state.fan([tokens[:-1] for tokens in some])
+        told = torch.tensor([token for tokens in some for token in tokens[1:]], device=logits.device)
+        owner = torch.tensor([n for n, tokens in enumerate(some) for _ in tokens[1:]], device=logits.device)
+        found = (logits.gather(-1, told[:, None])[:, 0] - logits.logsumexp(-1)).double()
+        sums.append(torch.zeros(len(some), dtype=torch.double, device=logits.device).index_add_(0, owner, found))
+    return torch.cat(sums)
 
 
 def _rest(state: State, continuations: Sequence[Tokens]) -> Tensor:

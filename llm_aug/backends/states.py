@@ -70,6 +70,36 @@ class CausalState:
         """A state of these rows, of which one may be named often; this one stays as it is."""
         return CausalState(self.model, branched(self.cache, rows), self.mask[rows])
 
+    @property
+    def fans(self) -> bool:
+        """Whether `fan` may be called: columns are no positions here, so positions must be told apart."""
+        return self.joins and "position_ids" in forward_parameters(self.model.__class__)
+
+    def fan(self, continuations: Sequence[Sequence[int]]) -> Tensor:
+        """float32 logits [all their tokens, vocabulary] after each token of several continuations of the one row.
+
+        They are read as one sequence in which each sees the row and itself alone, so that the row's keys and values are
+        not copied for each; afterwards the state is as it was.
+        """
+        columns, device = self.mask.shape[1], self.mask.device
+        owners = [owner for owner, tokens in enumerate(continuations) for _ in tokens]
+        places = torch.tensor([place for tokens in continuations for place in range(len(tokens))], device=device)
+        owner = torch.tensor(owners, device=device)
+        inside = (owner[:, None] == owner) & (places[:, None] >= places)
+        seen = torch.cat([self.mask.bool().expand(len(owner), -1), inside], 1)
+        output = self.model(
+            input_ids=torch.tensor([[token for tokens in continuations for token in tokens]], device=device),
+            attention_mask=torch.zeros(seen.shape, device=device)
+            .masked_fill(~seen, -torch.inf)[None, None]
+            .to(self.model.dtype),
+            position_ids=(self.mask.sum() + places)[None],
+            past_key_values=self.cache,
+            use_cache=True,
+        )
+        for layer in self.cache.layers:
+            layer.cut(columns)
+        return output.logits[0].float()
+
     def join(self, other: CausalState, room: tuple[int, int] = (0, 0)) -> None:
         """Puts another state's rows below these. room: (rows, columns) that will be needed, where that is known."""
         self._drop_unused()
