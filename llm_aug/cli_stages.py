@@ -13,12 +13,17 @@ Encoder = Annotated[str | None, typer.Option(help="minilm, hash:DIM, tfidf:DIM, 
 Model = Annotated[str | None, typer.Option(help="builtin:mini, a hub id, a folder, scripted:FILE.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
-Style = Annotated[str | None, typer.Option(help="Of the rewrite: describe, expand, paraphrase, or a FILE.md.")]
+Style = Annotated[str | None, typer.Option(help="Of the task, as in rewrite's describe or paraphrase; or a FILE.md.")]
 Number = Annotated[int | None, typer.Option()]
 Fraction = Annotated[float | None, typer.Option()]
 Columns = Annotated[list[str] | None, typer.Option(metavar="OURS=THEIRS", help="item_id=asin: their column as ours.")]
 Attributes = Annotated[list[str] | None, typer.Option(help="Keep this column of the items; default: all but counts.")]
 Thresholds = Annotated[list[str] | None, typer.Option(metavar="FILTER.KEY=VALUE", help="As in fidelity.margin=0.05.")]
+Preview = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Show N prompts, answers and verdicts, and write nothing.")
+]
+Patience = Annotated[float | None, typer.Option(help="End with exit code 75 when the model says nothing for so long.")]
+TaskOptions = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option that only the task has.")]
 Synthetic = Annotated[list[Path] | None, typer.Option(metavar="KEPT", help="Samples to merge in; may be repeated.")]
 Fixed = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the student: factors=32.")]
 Users = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this user; may be repeated.")]
@@ -66,7 +71,7 @@ def split(
 def finetune(
     split: SplitFolder,
     output: Output,
-    task: Annotated[str, typer.Option(help="judge, rewrite, or both: rewrite,judge.")],
+    task: Annotated[str, typer.Option(help="What to learn, as in judge or rewrite,judge.")],
     model: Model = None,
     style: Style = None,
     encoder: Encoder = None,
@@ -107,9 +112,12 @@ def finetune(
 
 def generate(
     split: SplitFolder,
-    output: Output,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder to write; a killed run goes on.")
+    ] = None,
+    preview: Preview = None,
     task: Annotated[
-        str | None, typer.Option(help="rewrite (item texts) or interactions (users of cold items).")
+        str | None, typer.Option(help="rewrite (item texts), interactions (users of cold items), ...")
     ] = None,
     generator: Annotated[
         str | None, typer.Option(help="Instead, without a model: funnel, random, active, shuffled.")
@@ -117,30 +125,38 @@ def generate(
     style: Style = None,
     model: Model = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder that `llm-aug finetune` wrote.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Items to rewrite at most.")] = None,
-    copies: Annotated[int | None, typer.Option(help="Texts per item.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Items or users to ask about at most.")] = None,
+    copies: Annotated[int | None, typer.Option(help="Answers for each.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
     top_p: Fraction = None,
     max_tokens: Annotated[int | None, typer.Option(help="Of an answer.")] = None,
+    option: TaskOptions = None,
     encoder: Encoder = None,
     device: Device = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
     batch_tokens: Annotated[int | None, typer.Option(help="Tokens that the model holds at once at most.")] = None,
-    stall_minutes: Annotated[
-        float | None, typer.Option(help="End with exit code 75 when the model says nothing for so long.")
-    ] = None,
+    stall_minutes: Patience = None,
     seed: Seed = 0,
 ) -> None:
     """Ask a model for item texts, or for users of cold items; killed, the same command goes on."""
     from llm_aug import pipeline
     from llm_aug.config import recipe_of
+    from llm_aug.errors import InputError
+    from llm_aug.tasks import TASKS
 
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
-    rewrite = {"style": style, "limit": limit, "copies": copies, **sampling}
+    asked = {task: {"style": style, "limit": limit, "copies": copies, **sampling}} if task in TASKS else {}
     engine = {"device": device, "dtype": dtype, "batch_tokens": batch_tokens, "stall_minutes": stall_minutes}
     shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": engine}
-    recipe = recipe_of(rewrite=rewrite, seeds=[seed], failed_share=0, **shared)
-    pipeline.generate_samples(recipe, pipeline.Wanted(task, generator), split, adapter, output)
+    own = [f"{task}.{entry}" for entry in option or ()]
+    recipe = recipe_of(own, **asked, seeds=[seed], failed_share=0, **shared)
+    if preview is not None:
+        for block in pipeline.preview(recipe, str(task), split, adapter, preview):
+            typer.echo(block)
+    elif output is None:
+        raise InputError("name an --output folder, or --preview N to look at a few answers first")
+    else:
+        pipeline.generate_samples(recipe, pipeline.Wanted(task, generator), split, adapter, output)
 
 
 def filter_samples(

@@ -7,29 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from eval.arguments import checked_students
 from eval.cold_start import EvaluateOptions
 from eval.split import SplitOptions
 from llm_aug.candidates import FunnelOptions
 from llm_aug.clean import CleanOptions
-from llm_aug.data import Sampling
 from llm_aug.errors import InputError, did_you_mean
-from llm_aug.filters import FILTERS
-from llm_aug.finetune_options import FinetuneOptions
 from llm_aug.prompt import load_template
+from llm_aug.sections import Asked, Data, Engine, Finetune, Section, asked_section, filter_section
 from llm_aug.simulate import SimulateOptions
-from llm_aug.watchdog import STALL_SECONDS
+from llm_aug.tasks import task_class
 
-STRICT = ConfigDict(extra="forbid", frozen=True)
 ARMS = Literal["funnel", "random", "active", "shuffled", "llm", "llm+rewrite"]
-LEARNT = Literal["judge", "rewrite"]
 # What several sections share is said once, at this place.
 ELSEWHERE = {
     "split.seed": "seeds",
@@ -46,70 +41,8 @@ ELSEWHERE = {
 }
 
 
-class Section(BaseModel):
-    model_config = STRICT
-
-
-class Data(Section):
-    """source: a folder or file, relative to the recipe's; builtin:movielens is bundled. columns: our name -> theirs."""
-
-    source: str
-    format: str | None = None
-    columns: dict[str, str] = {}
-
-
-class Engine(Section):
-    """How to run a model: nothing here is part of what makes a row.
-
-    stall_minutes: a stage that hears nothing from its model for so long ends with 75, to be resumed; null waits.
-    """
-
-    device: str = "auto"
-    dtype: str = "auto"
-    trust_remote_code: bool = False
-    batch_tokens: int | None = Field(None, ge=1)
-    stall_minutes: float | None = Field(STALL_SECONDS / 60, gt=0)
-
-    @property
-    def stall_seconds(self) -> float | None:
-        return None if self.stall_minutes is None else 60 * self.stall_minutes
-
-
-class Finetune(FinetuneOptions):
-    """tasks: whose examples are mixed; limit: examples at most, drawn at random."""
-
-    model: str = ""
-    tasks: tuple[LEARNT, ...] = Field(("judge",), min_length=1)
-    limit: int | None = Field(None, ge=1)
-
-
-class Rewrite(Section):
-    """Item descriptions: limit items are asked, copies times each; the rest is the sampling."""
-
-    style: str = "describe"
-    limit: int | None = Field(None, ge=1)
-    copies: int = Field(1, ge=1)
-    temperature: float = Field(Sampling().temperature, ge=0)
-    top_p: float = Field(Sampling().top_p, gt=0, le=1)
-    max_tokens: int = Field(Sampling().max_tokens, ge=1)
-
-    @property
-    def sampling(self) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.max_tokens)
-
-
-def _filter_section() -> Any:
-    """A field for each filter that has options, of the filter's own class of options."""
-    found: dict[str, Any] = {}
-    for name, place in FILTERS.items():
-        module, _, attribute = place.partition(":")
-        config = getattr(import_module(module), attribute).Config
-        if fields(config):
-            found[name] = (config, config())
-    return create_model("Filters", __base__=Section, **found)
-
-
-Filters = _filter_section()
+Filters = filter_section()
+Rewrite = asked_section("rewrite")
 
 
 class Recipe(Section):
@@ -127,7 +60,7 @@ class Recipe(Section):
     engine: Engine = Engine.model_validate({})
     funnel: FunnelOptions = FunnelOptions()
     finetune: Finetune | None = Finetune.model_validate({})
-    rewrite: Rewrite = Rewrite.model_validate({})
+    rewrite: Rewrite = Rewrite()  # type: ignore[valid-type]
     interactions: SimulateOptions = SimulateOptions()
     filter: Filters = Filters()  # type: ignore[valid-type]
     arms: tuple[ARMS, ...] = ("funnel", "random", "active", "llm", "llm+rewrite")
@@ -137,7 +70,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _early(self) -> Recipe:
         """What would otherwise fail after hours of work."""
-        load_template("rewrite", self.rewrite.style)
+        load_template("rewrite", self.asked("rewrite").options["style"])
         load_template("judge", self.interactions.judge.style)
         for name in ("seeds", "arms"):
             values = getattr(self, name)
@@ -149,6 +82,17 @@ class Recipe(Section):
     def seed(self) -> int:
         """Of one split; a recipe of several is taken apart by `at`."""
         return self.seeds[0]
+
+    def asked(self, task: str) -> Asked:
+        """The section of a task."""
+        found: Asked = getattr(self, task)
+        return found
+
+    def task_options(self, task: str) -> dict[str, Any]:
+        """What `load_task` takes: the task's section, and what the recipe says for all stages."""
+        given = {"seed": self.seed, "encoder": self.encoder}
+        own = {field.name for field in fields(task_class(task))}
+        return {**self.asked(task).options, **{name: value for name, value in given.items() if name in own}}
 
     def at(self, seed: int) -> Recipe:
         return self.model_copy(update={"seeds": (seed,)})

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from llm_aug.builtin import model_path
 from llm_aug.config import Recipe
+from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import fingerprint, sha256_file
 from llm_aug.prompt import load_template
 from llm_aug.stage import check, checked, read_mark
+
+BUNDLED = Path(__file__).resolve().parent / "builtin"
+SIZES = ("limit", "copies")  # of a task: how much is asked, which changes no row
 
 
 def identity(name: str) -> str:
@@ -67,8 +72,34 @@ def judged(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def asked_for(recipe: Recipe, task: str) -> dict[str, Any]:
+    """What decides on a task's requests, but for how many there are."""
+    options = recipe.task_options(task)
+    made: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in (*SIZES, "encoder")}}
+    return {**made, "encoder": identity(recipe.encoder)} if "encoder" in options else made
+
+
 def answered_by(recipe: Recipe, adapter: Path | None) -> dict[str, str]:
     """Who answers. Raises InputError where the adapter is damaged."""
     if adapter is not None:
         check(adapter)
     return {"model": identity(recipe.model), "adapter": identity(str(adapter)).rpartition("@")[2] if adapter else ""}
+
+
+def filter_options(recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """The options of each filter that are set."""
+    return {name: _without_none(values) for name, values in recipe.section("filter").items()}
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def source(name: str) -> Path:
+    """The folder or file behind a name; what is bundled is called builtin:NAME."""
+    if not name.startswith("builtin:"):
+        return Path(name)
+    known = {f"builtin:{path.parent.name}": path.parent for path in BUNDLED.glob("*/interactions.parquet")}
+    if name not in known:
+        raise InputError(f"no source {name!r} is bundled; {did_you_mean(name, known)}")
+    return known[name]

@@ -49,9 +49,10 @@ def examples_of(recipe: Recipe, split: Split) -> tuple[list[Example], list[Examp
     training: list[Example] = []
     validation: list[Example] = []
     for task in dict.fromkeys(recipe.finetune.tasks):
-        learn, hold = _judge_examples(recipe, split) if task == "judge" else _rewrite_examples(recipe, split)
+        learn, hold = _judge_examples(recipe, split) if task == "judge" else _task_examples(recipe, split, task)
         if not learn:
-            raise InputError(f"task {task!r} finds no example in this split: {_WHY[task]}; leave it out of finetune")
+            why = f": {_WHY[task]}" if task in _WHY else ""
+            raise InputError(f"task {task!r} finds no example in this split{why}; leave it out of finetune")
         training += learn
         validation += hold
     order = seeds.generator(recipe.seed, "finetune", "mix").permutation(len(training))[: recipe.finetune.limit]
@@ -82,9 +83,8 @@ def _judge_examples(recipe: Recipe, split: Split) -> tuple[list[Example], list[E
     return judge_examples(candidates_of(recipe, split), recipe.interactions.judge, recipe.seed, VALIDATION_SHARE)
 
 
-def _rewrite_examples(recipe: Recipe, split: Split) -> tuple[list[Example], list[Example]]:
-    task = load_task("rewrite", style=recipe.rewrite.style, seed=recipe.seed)
-    examples = list(task.examples(split.training))
-    order = seeds.generator(recipe.seed, "rewrite", "held out").permutation(len(examples))
+def _task_examples(recipe: Recipe, split: Split, name: str) -> tuple[list[Example], list[Example]]:
+    examples = list(load_task(name, **recipe.task_options(name)).examples(split.training))
+    order = seeds.generator(recipe.seed, name, "held out").permutation(len(examples))
     cut = round(VALIDATION_SHARE * len(examples))
     return [examples[place] for place in order[cut:]], [examples[place] for place in order[:cut]]

@@ -1,14 +1,16 @@
 """The stages in order, a table of contents: a recipe and folders in, one folder out, done once.
 
-prepare -> split -> finetune -> rewrite, interactions -> filter_samples -> evaluate -> report;  train -> recommend
+prepare -> split -> finetune -> ask, interactions -> filter_samples -> evaluate -> report;  train -> recommend
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval import arguments, cold_start
@@ -16,30 +18,44 @@ from eval.split import cut
 from llm_aug import filters, sources
 from llm_aug.backends import LLM, load_llm
 from llm_aug.clean import CleanResult, clean, write_clean
-from llm_aug.config import Engine, Recipe
+from llm_aug.config import Recipe
 from llm_aug.data import item_texts, read_dataset, read_split, write_split
 from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
 from llm_aug.files import sha256_file
 from llm_aug.generate import GenerateOptions, generate
-from llm_aug.ingredients import answered_by, content, identity, judged, met, part, samples_file, split_content
+from llm_aug.ingredients import (
+    SIZES,
+    answered_by,
+    asked_for,
+    content,
+    filter_options,
+    identity,
+    judged,
+    met,
+    part,
+    samples_file,
+    source,
+    split_content,
+)
 from llm_aug.learn import candidates_of, examples_of, finetune_options
-from llm_aug.prompt import load_template
+from llm_aug.preview import shown
+from llm_aug.sections import Engine
 from llm_aug.simulate import GENERATORS, simulate
 from llm_aug.sources.samples import read_samples
 from llm_aug.stage import Outcome, check, once
 from llm_aug.students import fit_and_save, write_lists
-from llm_aug.tasks import load_task
+from llm_aug.tasks import TASKS, load_task
 from llm_aug.vectors import Cached, load_encoder
 
-ASKED = ("rewrite", "interactions")
-BUNDLED = Path(__file__).resolve().parent / "builtin"
+JUDGED = "interactions"
+ASKED = (*TASKS, JUDGED)
 
 
 def prepare(recipe: Recipe, output: Path) -> Outcome:
     """The source of the recipe -> output/{items,interactions}.parquet and what was dropped and why."""
     if recipe.data is None:
         raise InputError("data.source is missing: name the folder or file to read")
-    raw = sources.read(_source(recipe.data.source), recipe.data.columns, recipe.data.format)
+    raw = sources.read(source(recipe.data.source), recipe.data.columns, recipe.data.format)
     made = {
         "files": {path.name: sha256_file(path) for path in raw.files},
         "columns": recipe.data.columns,
@@ -82,8 +98,9 @@ def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
     made["finetune"] = part(recipe, "finetune", "save_steps", "gradient_checkpointing")
     if "judge" in made["finetune"]["tasks"]:
         made |= {**met(recipe), **judged(recipe)}
-    if "rewrite" in made["finetune"]["tasks"]:
-        made["rewrite"] = load_template("rewrite", recipe.rewrite.style).hash
+    for name in TASKS:
+        if name in made["finetune"]["tasks"]:
+            made[name] = {**asked_for(recipe, name), "prompt": load_task(name, **recipe.task_options(name)).prompt_hash}
 
     def work() -> Outcome:
         from llm_aug.finetune import finetune as train_adapter
@@ -100,20 +117,22 @@ def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
     return once(output, "finetune", made, work, marks_start=False)
 
 
-def rewrite(recipe: Recipe, split: Path, adapter: Path | None, output: Path) -> Outcome:
-    """Item descriptions, written by the model."""
-    asked = recipe.rewrite
+def ask(recipe: Recipe, name: str, split: Path, adapter: Path | None, output: Path) -> Outcome:
+    """A task's samples, written by the model."""
+    asked = recipe.asked(name)
+    task = load_task(name, **recipe.task_options(name))
+    size = {key: value for key, value in asked.options.items() if key in SIZES}
     made = {
         "split": split_content(split),
         **answered_by(recipe, adapter),
-        "prompt": load_template("rewrite", asked.style).hash,
+        **asked_for(recipe, name),
+        "prompt": task.prompt_hash,
         "sampling": asdict(asked.sampling),
         "seed": recipe.seed,
     }
 
     def work() -> Outcome:
         found = read_split(split)
-        task = load_task("rewrite", style=asked.style, copies=asked.copies, limit=asked.limit, seed=recipe.seed)
         options = GenerateOptions(
             sampling=asked.sampling,
             seed=recipe.seed,
@@ -123,7 +142,21 @@ def rewrite(recipe: Recipe, split: Path, adapter: Path | None, output: Path) -> 
         result = generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, output)
         return _answered(recipe, str(result), asdict(result))
 
-    return once(output, "rewrite", made, work, size={"limit": asked.limit, "copies": asked.copies})
+    return once(output, name, made, work, size=size)
+
+
+def preview(recipe: Recipe, name: str, split: Path, adapter: Path | None, count: int) -> Iterator[str]:
+    """What `ask` would make of the first few subjects, in words; nothing is kept."""
+    if name not in TASKS:
+        raise InputError(f"no task {name!r} to preview; {did_you_mean(name, TASKS)}")
+    found = read_split(split)
+    task = load_task(name, **{**recipe.task_options(name), "limit": count})
+    options = GenerateOptions(sampling=recipe.asked(name).sampling, seed=recipe.seed, split_hash=found.hash)
+    encoder = load_encoder(recipe.encoder, item_texts(found.training))
+    with TemporaryDirectory(prefix="llm-aug-preview-") as folder:
+        with suppress(ShortOfTarget):  # its answers are all the more worth seeing
+            generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, Path(folder))
+        yield from shown(task, found.training, Path(folder), encoder, filter_options(recipe))
 
 
 def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | None, output: Path) -> Outcome:
@@ -159,16 +192,16 @@ def generate_samples(recipe: Recipe, wanted: Wanted, split: Path, adapter: Path 
         raise InputError(f"name a --task ({', '.join(ASKED)}), or else a --generator ({', '.join(GENERATORS[1:])})")
     if wanted.generator is not None:
         return interactions(recipe, wanted.generator, split, adapter, output)
-    if wanted.task not in ASKED:
+    if wanted.task is None or wanted.task not in ASKED:
         raise InputError(f"no task {wanted.task!r}; {did_you_mean(str(wanted.task), ASKED)}")
-    if wanted.task == "rewrite":
-        return rewrite(recipe, split, adapter, output)
-    return interactions(recipe, "llm", split, adapter, output)
+    if wanted.task == JUDGED:
+        return interactions(recipe, "llm", split, adapter, output)
+    return ask(recipe, wanted.task, split, adapter, output)
 
 
 def filter_samples(recipe: Recipe, samples: Path, split: Path, output: Path) -> Outcome:
     """Samples -> kept.parquet and dropped.parquet, each drop with its reason."""
-    options = {name: _without_none(values) for name, values in recipe.section("filter").items()}
+    options = filter_options(recipe)
     made = {
         "samples": content(samples_file(samples)),
         "split": split_content(split),
@@ -244,15 +277,6 @@ def _llm(name: str, adapter: Path | None, engine: Engine) -> LLM:
     return load_llm(name, adapter, engine.device, engine.dtype, engine.trust_remote_code, engine.batch_tokens)
 
 
-def _source(name: str) -> Path:
-    if not name.startswith("builtin:"):
-        return Path(name)
-    known = {f"builtin:{path.parent.name}": path.parent for path in BUNDLED.glob("*/interactions.parquet")}
-    if name not in known:
-        raise InputError(f"no source {name!r} is bundled; {did_you_mean(name, known)}")
-    return known[name]
-
-
 def _answered(recipe: Recipe, line: str, counts: Mapping[str, Any]) -> Outcome:
     """Raises ShortOfTarget where more requests failed than the recipe allows: a second run asks them again."""
     if counts["failed"] > recipe.failed_share * counts["asked"]:
@@ -261,10 +285,6 @@ def _answered(recipe: Recipe, line: str, counts: Mapping[str, Any]) -> Outcome:
             "run again to retry the others"
         )
     return Outcome(line, counts)
-
-
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _cleaned(result: CleanResult) -> str:

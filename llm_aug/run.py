@@ -70,7 +70,7 @@ def _of_seed(recipe: Recipe, data: Path, root: Path) -> Iterator[Step]:
     for name in names:
         with_adapter = adapter if name in tuned else None
         if name == "rewrite":
-            work = partial(pipeline.rewrite, recipe, split, with_adapter)
+            work = partial(pipeline.ask, recipe, name, split, with_adapter)
         else:
             work = partial(pipeline.interactions, recipe, name, split, with_adapter)
         yield Step(name, root / f"04-samples-{name}", work)

@@ -57,3 +57,52 @@ def capped(text: str, limit: int) -> str:
             break
         kept.append(sentence)
     return " ".join(kept) if kept else " ".join(text.split()[:limit])
+
+
+_UNITS = {
+    "%": "percent",
+    "mm": "millimet(?:er|re)s?",
+    "cm": "centimet(?:er|re)s?",
+    "kg": "kilograms?|kilos?",
+    "oz": "ounces?",
+    "lb": "lbs|pounds?",
+    "ml": "millilit(?:er|re)s?",
+    "inch": "inches",
+    "foot": "feet|ft",
+    "minute": "minutes|min|mins",
+    "hour": "hours|hrs?",
+    "watt": "watts?|w",
+    "volt": "volts?|v",
+}
+_QUANTITY = re.compile(
+    r"(?P<number>\d+(?:[.,]\d+)*)(?:[\s-]?(?:"
+    + "|".join(f"(?P<u{place}>{re.escape(unit)}|{others})" for place, (unit, others) in enumerate(_UNITS.items()))
+    + r")(?!\w))?",
+    re.IGNORECASE,
+)
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+BLANKS = frozenset({"", "unknown", "none", "null", "nan", "n a", "not available", "no genres listed"})
+
+
+def quantities(text: str) -> set[tuple[str, str]]:
+    """Numbers with their units: '1,000 sheets, 8-Inch' -> {('1000', ''), ('8', 'inch')}; a unit is known or ''."""
+    units = list(_UNITS)
+    return {
+        (found["number"], units[int((found.lastgroup or "u")[1:])] if found.lastgroup != "number" else "")
+        for found in _QUANTITY.finditer(_THOUSANDS.sub("", unicodedata.normalize("NFKC", text)))
+    }
+
+
+def names(text: str) -> set[str]:
+    """Casefolded words that begin with a capital letter inside a sentence; at its start every word does."""
+    return {
+        word.casefold().removesuffix("'s").removesuffix("’s")
+        for sentence in sentences(text)
+        for word in words(sentence)[1:]
+        if len(word) > 1 and word[0].isupper()
+    }
+
+
+def is_blank(value: str) -> bool:
+    """Whether a catalogue says nothing by it: '', 'N/A', 'unknown', '(no genres listed)'."""
+    return normalised(value) in BLANKS

@@ -252,7 +252,7 @@ def test_a_damaged_adapter_is_neither_kept_nor_used(
         with pytest.raises(ResumeRefused, match=path.name):
             pipeline.finetune(recipe, whole / "split", folder)
         with pytest.raises(InputError, match=path.name):
-            pipeline.rewrite(recipe, whole / "split", folder, tmp_path / "out")
+            pipeline.ask(recipe, "rewrite", whole / "split", folder, tmp_path / "out")
         assert not (tmp_path / "out").exists(), kind
         seen.add(path.name)
     assert {"adapter_model.safetensors", "adapter_config.json", "finetune.json", "stage.json"} <= seen

@@ -205,10 +205,10 @@ def test_failed_requests_stop_a_run_unless_the_recipe_allows_them(finished: Path
     write_json(tmp_path / "script.json", content)
     shared: dict[str, Any] = {"model": model, "encoder": "hash:64"}
     with pytest.raises(ShortOfTarget, match=r"of 30 requests failed: .*failed: offline.*run again"):
-        pipeline.rewrite(recipe_of(failed_share=0, **shared), split, None, tmp_path / "samples")
+        pipeline.ask(recipe_of(failed_share=0, **shared), "rewrite", split, None, tmp_path / "samples")
     assert read_json(tmp_path / "samples" / "stage.json")["state"] == "running"
     assert read_parquet(tmp_path / "samples" / "samples.parquet").num_rows > 0
-    allowed = pipeline.rewrite(recipe_of(failed_share=0.5, **shared), split, None, tmp_path / "samples")
+    allowed = pipeline.ask(recipe_of(failed_share=0.5, **shared), "rewrite", split, None, tmp_path / "samples")
     assert allowed.counts["failed"] > 0
 
 
@@ -216,7 +216,7 @@ def test_more_items_are_more_work_and_fewer_calls(finished: Path, tmp_path: Path
     split = finished / "run" / "seed-0" / "02-split"
     model = write_script(tmp_path / "script.json")
     for limit in (4, 9, 9):
-        pipeline.rewrite(recipe_of(model=model, rewrite={"limit": limit}), split, None, tmp_path / "samples")
+        pipeline.ask(recipe_of(model=model, rewrite={"limit": limit}), "rewrite", split, None, tmp_path / "samples")
         assert read_parquet(tmp_path / "samples" / "samples.parquet").num_rows == limit
     assert asked == ["complete", "complete"]
     assert read_parquet(tmp_path / "samples" / "answers" / "000001.parquet").num_rows == 5

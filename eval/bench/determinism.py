@@ -14,7 +14,7 @@ from eval.bench.report import print_json
 from llm_aug import seeds
 from llm_aug.backends import LLM, completed, load_llm
 from llm_aug.data import Completion, Dataset, Prompt, Request, Sampling
-from llm_aug.pipeline import BUNDLED
+from llm_aug.ingredients import BUNDLED
 from llm_aug.tasks import load_task
 from llm_aug.tidy import read_interactions, read_items
 

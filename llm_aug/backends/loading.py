@@ -243,7 +243,7 @@ def resolve_dtype(dtype: str, device: torch.device, stored: torch.dtype | None) 
 
     A CPU never narrows float32 weights by itself, and widens small bfloat16 models (_EXACT_BELOW parameters): these are
     about as fast in float32, where a row's text does not depend on its batch nor on the processor
-    (eval.bench.determinism: no row of 256 changes, in bfloat16 up to one in twelve).
+    (eval.bench.determinism: no row of 256 changes, in bfloat16 3 to 7 %).
     """
     if dtype != "auto":
         if dtype not in DTYPES:

@@ -45,12 +45,17 @@ class Task(Protocol):
         """Fine-tuning pairs of the same shape as the requests, from training data alone."""
 
 
-def load_task(name: str, **options: Any) -> Task:
-    """Raises InputError for an unknown name or an option that the task does not have."""
+def task_class(name: str) -> Any:
+    """The class behind a name, whose fields are the task's options. Raises InputError for an unknown name."""
     if name not in TASKS:
         raise InputError(f"no task {name!r}; {did_you_mean(name, TASKS)}")
     module, _, attribute = TASKS[name].partition(":")
-    make = getattr(import_module(module), attribute)
+    return getattr(import_module(module), attribute)
+
+
+def load_task(name: str, **options: Any) -> Task:
+    """Raises InputError for an unknown name or an option that the task does not have."""
+    make = task_class(name)
     known = {field.name for field in fields(make)}
     unknown = sorted(set(options) - known)
     if unknown:

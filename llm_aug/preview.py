@@ -1,0 +1,63 @@
+"""What a task would make of a few subjects: prompt, raw answer, sample and the filter's verdict, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from llm_aug import filters
+from llm_aug.answers import Answers
+from llm_aug.data import Completion, Dataset, Reject, Request, Sample, Verdict, samples_from
+from llm_aug.files import read_json, read_parquet
+from llm_aug.filters import Options
+from llm_aug.tasks import Rejected, Task
+from llm_aug.vectors import Encoder
+
+
+def shown(task: Task, dataset: Dataset, folder: Path, encoder: Encoder, options: Options) -> Iterator[str]:
+    """A block of lines for each request that `generate` answered in the folder, in the order of the requests."""
+    answers = Answers(folder / "answers", read_json(folder / "manifest.json")["fingerprint"])
+    answers.read()
+    samples = samples_from(read_parquet(folder / "samples.parquet"))
+    result = filters.run(samples, dataset, encoder, options)
+    judged = {s.sample_id: (s, verdict) for s, verdict in zip(result.samples, result.verdicts, strict=True)}
+    for request in task.requests(dataset):
+        if isinstance(request, Reject):
+            yield f"--- {request.subject}: cannot be asked, {request.reason}\n"
+        elif answer := answers.get(request.key, request.prompt):
+            yield _block(task, request, answer, judged)
+
+
+def _block(task: Task, request: Request, answer: Completion, judged: Mapping[str, tuple[Sample, Verdict]]) -> str:
+    parts = [
+        f"--- {request.key}",
+        *(f"[{name}]\n{text}" for name, text in vars(request.prompt).items() if text),
+        f"[answer: {answer.finish}, {answer.n_tokens} tokens]\n{answer.text}",
+    ]
+    if request.key in judged:
+        sample, verdict = judged[request.key]
+        parts += [f"[sample: {sample.kind} of {sample.subject}]\n{_content(sample)}", f"[filter] {_verdict(verdict)}"]
+    else:
+        parts.append(f"[rejected] {_reason(task, request, answer)}")
+    return "\n".join(parts) + "\n"
+
+
+def _content(sample: Sample) -> str:
+    pairs = [f"{pair.user_id} -> {pair.item_id}" for pair in sample.interactions or ()]
+    return "\n".join([*([sample.text] if sample.text else []), *pairs])
+
+
+def _verdict(verdict: Verdict) -> str:
+    score = "" if verdict.score is None else f", score {verdict.score:.3f}"
+    nearest = f", nearest {verdict.nearest}" if verdict.nearest else ""
+    return ("kept" if verdict.keep else f"dropped: {verdict.reason}") + score + nearest
+
+
+def _reason(task: Task, request: Request, answer: Completion) -> str:
+    if answer.finish == "error":
+        return "failed, to be asked again"
+    try:
+        task.parse(request, answer)
+    except Rejected as rejected:
+        return rejected.reason
+    return "parsed now, but not when it was asked"
