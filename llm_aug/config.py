@@ -42,7 +42,7 @@ ELSEWHERE = {
 
 
 Filters = filter_section()
-Rewrite = asked_section("rewrite")
+Rewrite, History, Review, Profile = (asked_section(task) for task in ("rewrite", "history", "review", "profile"))
 
 
 class Recipe(Section):
@@ -61,6 +61,9 @@ class Recipe(Section):
     funnel: FunnelOptions = FunnelOptions()
     finetune: Finetune | None = Finetune.model_validate({})
     rewrite: Rewrite = Rewrite()  # type: ignore[valid-type]
+    history: History = History()  # type: ignore[valid-type]
+    review: Review = Review()  # type: ignore[valid-type]
+    profile: Profile = Profile()  # type: ignore[valid-type]
     interactions: SimulateOptions = SimulateOptions()
     filter: Filters = Filters()  # type: ignore[valid-type]
     arms: tuple[ARMS, ...] = ("funnel", "random", "active", "llm", "llm+rewrite")

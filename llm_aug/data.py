@@ -26,7 +26,7 @@ from llm_aug.tidy import read_interactions, read_items
 from llm_aug.tidy import tidy_interactions as tidy_interactions
 from llm_aug.tidy import tidy_items as tidy_items
 
-Kind = Literal["description", "interactions", "history", "review", "profile", "vector"]
+Kind = Literal["description", "attributes", "interactions", "history", "review", "profile", "vector"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 _PAIR = pa.struct(

@@ -19,11 +19,12 @@ from llm_aug import seeds
 from llm_aug.answers import Answers, kept, locked, open_answers, say, write_manifest
 from llm_aug.backends import LLM
 from llm_aug.breaker import Breaker, listed
-from llm_aug.data import Completion, Dataset, Origin, Pair, Reject, Request, Sample, Sampling
+from llm_aug.data import Completion, Dataset, Origin, Reject, Request, Sample, Sampling
 from llm_aug.errors import LlmAugError, ShortOfTarget
+from llm_aug.files import write_json
 from llm_aug.progress import Meter
 from llm_aug.results import write_results
-from llm_aug.tasks import Rejected, Task
+from llm_aug.tasks import Answered, Measured, Parsed, Rejected, Task, is_held
 from llm_aug.watchdog import STALL_SECONDS, Watchdog
 
 
@@ -76,7 +77,8 @@ def generate(task: Task, dataset: Dataset, llm: LLM, options: GenerateOptions, o
         answers = open_answers(output, config)
         write_manifest(output, config, state="running")
         requests, unaskable = _requests(task, dataset)
-        asking = _Asking(task, requests, llm, options, answers)
+        held = llm.restricted(task.titles(), task.events) if is_held(task) and requests else llm
+        asking = _Asking(task, requests, held, options, answers)
         say(f"{task.name}: {asking.reused}/{len(requests)} done, {len(asking.todo)} to do")
         meter = Meter(task.name, len(requests), asking.reused, output)
         with kept(answers, meter, options.stall_seconds) as watchdog:
@@ -84,6 +86,8 @@ def generate(task: Task, dataset: Dataset, llm: LLM, options: GenerateOptions, o
         outcomes = asking.outcomes()
         assert stopped or len(outcomes) == len(requests)
         result = _write(output, asking, outcomes, unaskable, config)
+        if isinstance(task, Measured):
+            write_json(output / "metrics.json", task.metrics())
         write_manifest(output, config, state="stopped" if stopped else "done", counts=asdict(result))
     say(f"{task.name}: {result}")
     if stopped:
@@ -107,6 +111,7 @@ def recipe(task: Task, dataset: Dataset, llm: LLM, options: GenerateOptions) -> 
         "seed": options.seed,
         "split_hash": options.split_hash,
         "input": dataset_hash(dataset),
+        **({"constrained": True} if is_held(task) else {}),
     }
 
 
@@ -141,7 +146,7 @@ class _Failure:
     reason: str
 
 
-Outcome = str | tuple[Pair, ...] | Reject | _Failure
+Outcome = Answered | Reject | _Failure
 
 
 class _Asking:
@@ -275,7 +280,7 @@ def _seed(seed: int, request: Request) -> int:
     return seeds.derive(seed, "generate", request.key)
 
 
-def _stamp(task: Task, request: Request, parsed: str | tuple[Pair, ...], config: dict[str, Any]) -> Sample:
+def _stamp(task: Task, request: Request, parsed: Answered, config: dict[str, Any]) -> Sample:
     origin = Origin(
         generator=task.name,
         parents=request.parents,
@@ -287,5 +292,6 @@ def _stamp(task: Task, request: Request, parsed: str | tuple[Pair, ...], config:
         seed=_seed(config["seed"], request),
         split_hash=config["split_hash"],
     )
-    text, pairs = (parsed, None) if isinstance(parsed, str) else (None, tuple(parsed))
-    return Sample(request.key, task.kind, request.subject, text, pairs, origin=origin)
+    if not isinstance(parsed, Parsed):
+        parsed = Parsed(parsed, None) if isinstance(parsed, str) else Parsed(None, tuple(parsed))
+    return Sample(request.key, task.kind, request.subject, parsed.text, parsed.interactions, origin=origin)

@@ -14,7 +14,7 @@ from llm_aug.prompt import load_template
 from llm_aug.stage import check, checked, read_mark
 
 BUNDLED = Path(__file__).resolve().parent / "builtin"
-SIZES = ("limit", "copies")  # of a task: how much is asked, which changes no row
+SIZES = ("limit", "copies", "new_users")  # of a task: how much is asked, which changes no row
 
 
 def identity(name: str) -> str:

@@ -61,7 +61,7 @@ def examples_of(recipe: Recipe, split: Split) -> tuple[list[Example], list[Examp
 
 _WHY = {
     "judge": "no user has a pseudo-cold item among his candidates",
-    "rewrite": "no item has a description of four words or more",
+    "rewrite": "no item has what this style starts from (a long enough description, or values that items share)",
 }
 
 

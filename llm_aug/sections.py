@@ -17,7 +17,7 @@ from llm_aug.watchdog import STALL_SECONDS
 STRICT = ConfigDict(extra="forbid", frozen=True)
 LEARNT = Literal[("judge", *TASKS)]  # type: ignore[valid-type]
 # Of a task: what it is, and what the recipe or the split says.
-GIVEN = ("kind", "stage", "seed", "items", "attributes", "encoder")
+GIVEN = ("kind", "stage", "seed", "items", "encoder")
 
 
 class Section(BaseModel):

@@ -149,7 +149,7 @@ def test_the_answers_hold_what_they_are_to_hold() -> None:
     everything = "".join(drawn)
     assert "\x00" in everything
     assert any("\ud800" <= character <= "\udfff" for character in everything)
-    assert outcomes == {"parsed", "empty", "truncated", "echo"}
+    assert outcomes == {"parsed", "empty", "truncated", "echo", "not_missing"}
 
 
 # Files of samples
@@ -351,7 +351,12 @@ def catalogue(title: str, genre: str, description: str) -> Dataset | None:
 
 
 @settings(max_examples=200, **FEW)  # type: ignore[arg-type]
-@given(style=st.sampled_from(styles("rewrite")), title=hostile, genre=hostile, description=hostile)
+@given(
+    style=st.sampled_from([one for one in styles("rewrite") if one != "attributes"]),
+    title=hostile,
+    genre=hostile,
+    description=hostile,
+)
 def test_item_text_never_changes_the_shape_of_a_prompt(style: str, title: str, genre: str, description: str) -> None:
     """Nor another item's prompt, nor the system's words; a fact is one line, so it cannot pose as another."""
     dataset = catalogue(title, genre, description)

@@ -101,3 +101,14 @@ def test_an_empty_log_takes_pairs() -> None:
 def test_braces_and_bars_in_a_description_stay() -> None:
     merged = merge(dataset(), [text("a", "i1", "{{ 7 * 7 }} | {x}")])
     assert merged.items["description"][1] == "{{ 7 * 7 }} | {x}"
+
+
+def test_a_missing_attribute_is_filled_and_a_known_one_stays() -> None:
+    genres = ["", "Drama", "(no genres listed)"]
+    items = tidy_items(pd.DataFrame({"item_id": ["a", "b", "c"], "title": ["A", "B", "C"], "genres": genres}))
+    data = Dataset(items, tidy_interactions(pd.DataFrame({"user_id": [], "item_id": []})))
+    told = [("a", "genres: Comedy|War"), ("a", "genres: Crime"), ("b", "genres: War"), ("c", "genres: War")]
+    told += [("z", "genres: War"), ("a", "year: 1995")]
+    samples = [Sample(str(n), "attributes", item, text=text) for n, (item, text) in enumerate(told)]
+    assert list(merge(data, samples).items["genres"]) == ["Comedy|War", "Drama", "War"]
+    assert list(items["genres"]) == genres

@@ -42,7 +42,7 @@ def test_parts_are_stripped_and_named() -> None:
 def test_an_unknown_style_names_the_near_one() -> None:
     with pytest.raises(InputError, match="task 'judge' has no style 'histroy'; did you mean 'history'"):
         load_template("judge", "histroy")
-    with pytest.raises(InputError, match="known: describe, expand, paraphrase"):
+    with pytest.raises(InputError, match="known: attributes, condense, describe, expand"):
         load_template("rewrite", "zzz")
 
 

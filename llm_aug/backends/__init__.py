@@ -37,6 +37,12 @@ class LLM(Protocol):
         with finish 'error'.
         """
 
+    def restricted(self, lines: Sequence[str], most: int) -> LLM:
+        """The same model, whose answers are lists of at most so many of these lines, none twice, and nothing else.
+
+        Raises InputError where the engine cannot do that.
+        """
+
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         """log p(continuation | prompt) of every pair.
 

@@ -85,7 +85,10 @@ class _Work:
         device = self.logits.device
         keys = torch.tensor([self.seeds[row] for row in self.rows], device=device)
         steps = torch.tensor([len(self.written[row]) for row in self.rows], device=device)
-        tokens = draw.next_tokens(self.logits, self.sampling, keys, steps).tolist()
+        logits = self.logits
+        if self.engine.trie is not None:
+            logits = self.engine.trie.masked(logits, [self.written[row] for row in self.rows])
+        tokens = draw.next_tokens(logits, self.sampling, keys, steps).tolist()
         ended, going = [], []
         for place, (row, token) in enumerate(zip(self.rows, tokens, strict=True)):
             finish = self._finish(row, token)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from llm_aug.backends import LoadOptions, Scores
 from llm_aug.backends.decode import decode
 from llm_aug.backends.loading import Engine, adapter_revision, load_engine, weights_source
 from llm_aug.backends.scoring import score_rows
+from llm_aug.backends.trie import LineTrie
 from llm_aug.data import Completion, Prompt, Sampling
 from llm_aug.errors import InputError
 
@@ -45,6 +47,11 @@ class HF:
         refused = {row: self.engine.refusal(ids, sampling.max_tokens) for row, ids in enumerate(rows)}
         yield from ((row, Completion(why, "error", 0)) for row, why in refused.items() if why)
         yield from decode(self.engine, rows, sampling, seeds, [row for row, why in refused.items() if not why])
+
+    def restricted(self, lines: Sequence[str], most: int) -> HF:
+        rendering = self.engine.rendering
+        trie = LineTrie(lines, rendering.answer_ids, rendering.ends, most=most)
+        return HF(self.name, replace(self.engine, trie=trie), self.adapter)
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         """Raises InputError on a continuation without tokens. NaN for a prompt that `complete` would refuse."""

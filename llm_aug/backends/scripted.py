@@ -96,6 +96,9 @@ class Scripted:
             answer = self._answer(prompt, sampling, seed)
             yield row, answer if isinstance(answer, Completion) else _cut(answer, sampling)
 
+    def restricted(self, lines: Sequence[str], most: int) -> Scripted:
+        raise InputError(f"{self.name} says what its script says: it cannot be held to a list of lines")
+
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         self.calls.append(Call("score", len(prompts)))
         rows = [[self._score(prompt, continuation) for continuation in continuations] for prompt in prompts]

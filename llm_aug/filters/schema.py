@@ -48,13 +48,12 @@ class Schema:
             return "unknown_kind"
         if not (math.isfinite(sample.weight) and sample.weight > 0):
             return "bad_weight"
-        if sample.kind in TEXT_KINDS and not (sample.text or "").strip():
+        if sample.kind in (*TEXT_KINDS, "attributes") and not (sample.text or "").strip():
             return "no_text"
-        if sample.kind == "description" and sample.subject not in self.reference.row:
+        if sample.kind in ("description", "attributes") and sample.subject not in self.reference.row:
             return "unknown_item"
-        if sample.kind in PAIR_KINDS:
-            if not sample.interactions:
-                return "no_interactions"
-            if any(pair.item_id not in self.reference.row for pair in sample.interactions):
-                return "unknown_item"
+        if sample.kind in PAIR_KINDS and not sample.interactions:
+            return "no_interactions"
+        if any(pair.item_id not in self.reference.row for pair in sample.interactions or ()):
+            return "unknown_item"
         return ""

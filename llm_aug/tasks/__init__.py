@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Reject, Request
 from llm_aug.errors import InputError, did_you_mean
 
 TASKS = {
     "rewrite": "llm_aug.tasks.rewrite:Rewrite",
+    "history": "llm_aug.tasks.history:History",
+    "review": "llm_aug.tasks.review:Review",
+    "profile": "llm_aug.tasks.profile:Profile",
 }
 
 
@@ -21,6 +24,17 @@ class Rejected(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What an answer says, in words and as the interactions that go with them: a review and its rating."""
+
+    text: str | None
+    interactions: tuple[Pair, ...] | None
+
+
+Answered = str | tuple[Pair, ...] | Parsed
 
 
 class Task(Protocol):
@@ -38,11 +52,35 @@ class Task(Protocol):
     def requests(self, dataset: Dataset) -> Iterable[Request | Reject]:
         """What to ask, in an order in which a longer run begins with the shorter one; a Reject cannot be asked."""
 
-    def parse(self, request: Request, completion: Completion) -> str | tuple[Pair, ...]:
-        """The sample's text or interactions. finish is 'stop' or 'length'. Raises Rejected."""
+    def parse(self, request: Request, completion: Completion) -> Answered:
+        """The sample's text or interactions, or both. finish is 'stop' or 'length'. Raises Rejected."""
 
     def examples(self, dataset: Dataset) -> Iterator[Example]:
         """Fine-tuning pairs of the same shape as the requests, from training data alone."""
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A task that counts more than its rejects."""
+
+    def metrics(self) -> dict[str, Any]:
+        """Of the answers parsed so far."""
+
+
+@runtime_checkable
+class Closed(Protocol):
+    """A task whose answers may be held to lists of known lines. constrained: whether they are; events: most lines."""
+
+    constrained: bool
+    events: int
+
+    def titles(self) -> Sequence[str]:
+        """The lines; known once the requests are made."""
+
+
+def is_held(task: Task) -> TypeGuard[Closed]:
+    """Whether the model may write known lines alone."""
+    return isinstance(task, Closed) and task.constrained
 
 
 def task_class(name: str) -> Any:

@@ -1,6 +1,7 @@
-"""Item descriptions: written from facts (describe), made longer (expand) or put in other words (paraphrase).
+"""Item texts: written from facts, put in other words, made longer or shorter, cleaned, fused, or read for attributes.
 
-A template that uses `description` rewrites one and needs it; a template of `facts` alone writes one.
+What a style asks for stands in its template, what it needs and promises in `rewrite_styles.STYLES`. A file of one's
+own is a style by the variables that it asks for; one named as ours (my/trim.md) is held to what ours promises.
 """
 
 from __future__ import annotations
@@ -10,26 +11,54 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from llm_aug import seeds
-from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Reject, Request
-from llm_aug.errors import InputError
+from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Prompt, Reject, Request
+from llm_aug.errors import InputError, did_you_mean
 from llm_aug.prompt import Template, load_template
 from llm_aug.tasks import Rejected
-from llm_aug.text import CHAT_TOKENS, capped, is_whole, normalised, one_line, sentences
+from llm_aug.tasks.closed_sets import ClosedSet, closed_sets
+from llm_aug.tasks.rewrite_styles import DROPOUT, OWN, STYLES, Style, dealt, fault
+from llm_aug.text import CHAT_TOKENS, capped, is_blank, is_whole, normalised, one_line, sentences, words
 
-FEWEST_WORDS = 4  # a shorter description ("Office chair.") holds nothing to rewrite
 PROMPT_WORDS = 120  # a 99th percentile film plot; longer ones push small models out of their window
+FACT_WORDS = 40  # of a title or an attribute: more is prose, or an attack on the model's window
+WORD_CHARS = 16  # on the average: a "word" of 10,000 characters is as long as 625
 MOST_NAMES = 12
-DROPOUT = 0.15
-_LABEL = re.compile(r"^\W*(?:new |longer |rewritten )?(?:description|rewrite|answer)\W*:[\s*]*", re.IGNORECASE)
+VARIABLES = ("choices", "description", "facts", "missing", "texts")
+_LABEL = re.compile(
+    r"^\W*(?:(?:new|longer|shorter|condensed|trimmed|rewritten|fused|final) )?(?:description|rewrite|answer)\W*:[\s*]*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Asked(Request):
+    """source: the text that the answer is measured by. gap: the attribute to fill, where one is asked for."""
+
+    source: str = ""
+    gap: ClosedSet | None = None
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Of one catalogue. facts: attributes that are shown. texts: columns of prose. gaps: attributes to fill."""
+
+    facts: Sequence[str]
+    texts: Sequence[str]
+    gaps: Mapping[str, ClosedSet]
 
 
 @dataclass(frozen=True)
 class Rewrite:
-    """copies: answers per item. limit: items asked at most. items: ids. attributes: columns (default: all of both)."""
+    """copies: answers per item, or per missing attribute. limit: items asked at most. items: ids (default: all).
+
+    attributes: columns that are shown as facts, or that `attributes` fills (default: all, those with a closed set).
+    sources: columns of prose, such as reviews or another catalogue's description, that `fuse` reads beside our own.
+    """
 
     style: str = "describe"
     copies: int = 1
@@ -37,53 +66,95 @@ class Rewrite:
     seed: int = 0
     items: Sequence[str] | None = None
     attributes: Sequence[str] | None = None
-    kind: Kind = "description"
-    stage: str = "generate"
+    sources: Sequence[str] = ()
 
     @cached_property
     def template(self) -> Template:
         template = load_template("rewrite", self.style)
-        unknown = template.variables - {"facts", "description"}
+        unknown = template.variables - set(VARIABLES)
         if unknown:
-            raise InputError(f"prompt {template.name} asks for {min(unknown)!r}; a rewrite has facts and description")
+            asked = min(unknown)
+            known = f"a rewrite has {', '.join(VARIABLES)}; {did_you_mean(asked, VARIABLES)}"
+            raise InputError(f"prompt {template.name} asks for {asked!r}; {known}")
+        lacking = set(self._rules(template).needs) - template.variables
+        if lacking:
+            raise InputError(f"prompt {template.name} does not ask for {min(lacking)!r}, which this style needs")
         return template
+
+    def _rules(self, template: Template) -> Style:
+        own = OWN if not {"missing", "choices"} & template.variables else STYLES["attributes"]
+        return STYLES.get(template.name.removeprefix("rewrite/"), own)
+
+    @property
+    def rules(self) -> Style:
+        return self._rules(self.template)
 
     @property
     def name(self) -> str:
         return self.template.name
 
     @property
+    def kind(self) -> Kind:
+        return self.rules.kind
+
+    @property
+    def stage(self) -> str:
+        return "generate"
+
+    @property
     def prompt_hash(self) -> str:
         return self.template.hash
 
-    @property
-    def rewrites(self) -> bool:
-        """Whether there must be a description already."""
-        return "description" in self.template.variables
+    def requests(self, dataset: Dataset) -> Iterator[Asked | Reject]:
+        """In a seeded order, because files are often sorted by popularity and `limit` takes the first ones.
 
-    def requests(self, dataset: Dataset) -> Iterator[Request | Reject]:
-        """In a seeded order, because files are often sorted by popularity and `limit` takes the first ones."""
-        rows = self._rows(dataset)
+        Rejects: no_description (or one too short for the style), no_facts, one_source (nothing to fuse),
+        nothing_missing.
+        """
+        columns, rows = self._columns(dataset), self._rows(dataset)
         asked = 0
         for index in seeds.generator(self.seed, "rewrite", "order").permutation(len(rows)):
             if asked == self.limit:
                 return
             row = rows[index]
-            item, attributes = row["item_id"], self._attributes(dataset)
-            description = _plain(row["description"])
-            if self.rewrites and len(description.split()) < FEWEST_WORDS:
-                yield Reject(item, self.stage, "no_description", description)
-                continue
-            if not any(_plain(row[name]) for name in ("title", *attributes)):
-                yield Reject(item, self.stage, "no_facts")
+            reason = self._lacks(row, columns)
+            if reason:
+                yield Reject(row["item_id"], self.stage, reason, _plain(row["description"]))
                 continue
             asked += 1
-            prompt = self._prompt(facts(row, attributes), capped(description, PROMPT_WORDS))
+            yield from self._asked(row, columns)
+
+    def _lacks(self, row: Mapping[str, Any], columns: _Columns) -> str:
+        """Why this item cannot be asked about, or ''."""
+        if columns.gaps and not _gaps(row, columns):
+            return "nothing_missing"
+        if "description" in self.template.variables and len(_plain(row["description"]).split()) < self.rules.fewest:
+            return "no_description"
+        if not any(_plain(row[name]) for name in ("title", *columns.facts)):
+            return "no_facts"
+        return "one_source" if "texts" in self.template.variables and not _texts(row, columns.texts) else ""
+
+    def _asked(self, row: Mapping[str, Any], columns: _Columns) -> Iterator[Asked]:
+        item, description = row["item_id"], _fitting(_plain(row["description"]), PROMPT_WORDS)
+        texts = _texts(row, columns.texts)
+        source = " ".join(texts.values()) if "texts" in self.template.variables else description
+        for gap in _gaps(row, columns) if columns.gaps else [None]:
+            shown = [name for name in columns.facts if gap is None or name != gap.attribute]
+            prompt = self._prompt(facts(row, shown), description, texts, gap, f"{row['title']} {description}")
+            part = "" if gap is None else f"{quote(gap.attribute, safe='')}/"
             for copy in range(self.copies):
-                yield Request(f"{self.name}/{item}/{copy}", item, prompt, parents=(item,))
+                key = f"{self.name}/{part}{item}/{copy}"
+                yield Asked(key, item, prompt, parents=(item,), source=source, gap=gap)
 
     def parse(self, request: Request, completion: Completion) -> str | tuple[Pair, ...]:
-        """Reasons: empty, truncated (cut by max_tokens before its first whole sentence), echo (of the prompt)."""
+        """Reasons: empty, truncated (cut by max_tokens before its first whole sentence), echo (of the prompt), those
+        of the style's checks and of `ClosedSet.read`. A plain Request, asked elsewhere, tells no source to check by.
+        """
+        asked = request if isinstance(request, Asked) else None
+        if self.kind == "attributes":
+            if asked is None or asked.gap is None:
+                raise Rejected("not_missing")
+            return asked.gap.read(completion.text, completion.finish == "length")
         text = _LABEL.sub("", one_line(completion.text)).strip().strip('"“”').strip()
         if not text:
             raise Rejected("empty")
@@ -92,29 +163,68 @@ class Rewrite:
             text = " ".join(parts if is_whole(parts[-1]) else parts[:-1])
             if not text:
                 raise Rejected("truncated")
-        if _is_echo(text, request.prompt.user):
+        source = "" if asked is None else asked.source
+        reason = source and fault(self.rules, source, text, request.prompt.user)
+        if reason:
+            raise Rejected(reason)
+        if _is_echo(text, request.prompt.user, source if self.rules.extracts else ""):
             raise Rejected("echo")
         return text
 
     def examples(self, dataset: Dataset) -> Iterator[Example]:
-        """The answer is always the catalogue's own description; what the prompt shows of it is made poorer."""
+        """The catalogue teaches by its own texts and values: what the prompt shows is made poorer, or longer."""
+        columns = self._columns(dataset)
         for row in self._rows(dataset):
-            answer = capped(_plain(row["description"]), PROMPT_WORDS)
-            if len(answer.split()) < FEWEST_WORDS:
+            text = _fitting(_plain(row["description"]), PROMPT_WORDS)
+            if len(text.split()) < self.rules.fewest:
                 continue
             rng = seeds.generator(self.seed, "examples", self.name, row["item_id"])
-            poorer = noisy(answer, rng) if self.template.name == "rewrite/paraphrase" else shorter(answer, rng)
-            yield Example(self._prompt(facts(row, self._attributes(dataset)), poorer), answer)
+            if columns.gaps:
+                yield from self._gap_examples(row, columns, text, rng)
+                continue
+            terms = words(" ".join(_plain(row[name]) for name in ("title", *columns.facts)))
+            shown, answer = self.rules.lesson(text, terms, rng)
+            kept = _some(columns.facts, rng) if self.rules.drops else columns.facts
+            labels = ["description", *(columns.texts or ["other text"])]
+            texts = dealt(answer, labels, rng) if "texts" in self.template.variables else {}
+            yield Example(self._prompt(facts(row, kept), shown, texts), answer)
 
-    def _prompt(self, item_facts: str, description: str) -> Any:
-        values = {"facts": item_facts, "description": description}
+    def _gap_examples(
+        self, row: Mapping[str, Any], columns: _Columns, text: str, rng: np.random.Generator
+    ) -> Iterator[Example]:
+        """A value that is there is taken out and asked for."""
+        for gap in columns.gaps.values():
+            values = gap.values(str(row[gap.attribute]))
+            said = f"{row['title']} {text}"
+            if not values or not set(values) <= set(gap.choices(said)):
+                continue
+            shown = _some([name for name in columns.facts if name != gap.attribute], rng)
+            prompt = self._prompt(facts(row, shown), text, {}, gap, said)
+            yield Example(prompt, f"{gap.attribute}: {gap.shown(values)}")
+
+    def _prompt(
+        self, item_facts: str, description: str, texts: Mapping[str, str], gap: ClosedSet | None = None, said: str = ""
+    ) -> Prompt:
+        """said: what the item's text says, by which the choices are chosen."""
+        values = {
+            "facts": item_facts,
+            "description": description,
+            "texts": "\n".join(f"{_label(name)}: {text}" for name, text in texts.items() if text),
+            "missing": "" if gap is None else gap.attribute,
+            "choices": "" if gap is None else gap.shown(gap.choices(said)),
+        }
         return self.template.render(**{name: values[name] for name in self.template.variables})
 
-    def _attributes(self, dataset: Dataset) -> Sequence[str]:
-        unknown = set(self.attributes or ()) - set(dataset.attributes)
-        if unknown:
-            raise InputError(f"items have no attribute {min(unknown)!r}; known: {', '.join(dataset.attributes)}")
-        return dataset.attributes if self.attributes is None else self.attributes
+    def _columns(self, dataset: Dataset) -> _Columns:
+        known = dataset.attributes
+        for name in (*(self.attributes or ()), *self.sources):
+            if name not in known:
+                raise InputError(f"items have no attribute {name!r}; known: {', '.join(known)}")
+        chosen = [name for name in (known if self.attributes is None else self.attributes) if name not in self.sources]
+        if self.kind != "attributes":
+            return _Columns(chosen, tuple(self.sources), {})
+        gaps = closed_sets(dataset.items, chosen, self.attributes is not None)
+        return _Columns([name for name in known if name not in self.sources], tuple(self.sources), gaps)
 
     def _rows(self, dataset: Dataset) -> list[dict[str, Any]]:
         if self.items is None:
@@ -133,29 +243,39 @@ def facts(row: Mapping[str, Any], attributes: Sequence[str]) -> str:
     for name in ("title", *attributes):
         value = _plain(row[name])
         if name != "title":
-            names = [part.strip() for part in re.split(r"[|;,]", value) if part.strip()]
-            value = ", ".join(names[:MOST_NAMES])
+            value = ", ".join(_parts(value)[:MOST_NAMES])
         if value:
-            lines.append(f"{name.replace('_', ' ').capitalize()}: {value}")
+            lines.append(f"{_label(name)}: {_fitting(value, FACT_WORDS)}")
     return "\n".join(lines)
 
 
-def shorter(text: str, rng: np.random.Generator) -> str:
-    """Some of its sentences in order; of a single sentence its first half."""
-    parts = sentences(text)
-    if len(parts) == 1:
-        kept = text.split()
-        return " ".join(kept[: max(FEWEST_WORDS, len(kept) // 2)])
-    chosen = sorted(rng.choice(len(parts), size=int(rng.integers(1, len(parts))), replace=False))
-    return " ".join(parts[index] for index in chosen)
+def _fitting(text: str, limit: int) -> str:
+    """At most so many words, whole sentences where the first one fits, and no more characters than they may have."""
+    short = text if len(text.split()) <= limit else capped(text, limit)
+    return short[: limit * WORD_CHARS].strip()
 
 
-def noisy(text: str, rng: np.random.Generator) -> str:
-    """Its sentences in another order, each word dropped with probability DROPOUT: what a denoiser has to undo."""
-    parts = sentences(text)
-    shuffled = " ".join(parts[index] for index in rng.permutation(len(parts))).split()
-    kept = [word for word in shuffled if rng.random() >= DROPOUT]
-    return " ".join(kept or shuffled)
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in re.split(r"[|;,]", value) if part.strip()]
+
+
+def _label(column: str) -> str:
+    return column.replace("_", " ").capitalize()
+
+
+def _texts(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
+    """The item's texts by their column, empty ones left out; together about twice as long as one alone may be."""
+    found = {name: text for name in ("description", *columns) if (text := _plain(row[name]))}
+    return {name: _fitting(text, 2 * PROMPT_WORDS // max(2, len(found))) for name, text in found.items()}
+
+
+def _gaps(row: Mapping[str, Any], columns: _Columns) -> list[ClosedSet]:
+    return [gap for name, gap in columns.gaps.items() if is_blank(str(row[name]))]
+
+
+def _some(columns: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """Each dropped with probability DROPOUT."""
+    return [name for name in columns if rng.random() >= DROPOUT]
 
 
 def _plain(value: Any) -> str:
@@ -163,8 +283,9 @@ def _plain(value: Any) -> str:
     return one_line(CHAT_TOKENS.sub(" ", str(value)))
 
 
-def _is_echo(answer: str, asked: str) -> bool:
-    """The answer is part of the prompt, or gives back two of its labelled lines."""
+def _is_echo(answer: str, asked: str, allowed: str) -> bool:
+    """The answer is part of the prompt (and not of what it may repeat), or gives back two of its labelled lines."""
     said, prompt = normalised(answer), normalised(asked)
     lines = {normalised(line) for line in asked.splitlines() if ":" in line}
-    return f" {said} " in f" {prompt} " or prompt in said or sum(line in said for line in lines) >= 2
+    part = f" {said} " in f" {prompt} " and f" {said} " not in f" {normalised(allowed)} "
+    return part or prompt in said or sum(line in said for line in lines) >= 2
