@@ -45,8 +45,8 @@ def main(names: list[str] = typer.Argument(None)) -> None:  # noqa: B008 (how ty
     found = {match[1]: match[0] for match in SECTION.finditer(text)}
     for name in names or BENCHES:
         found[name] = section(name)
-        ordered = "".join(found[one] for one in BENCHES if one in found)
-        write_text(PAGE, f"# Benchmarks, as `python -m eval.bench.results` measured them\n\n{ordered}".rstrip() + "\n")
+        title = "# Benchmarks, as `python -m eval.bench.results` measured them"
+        write_text(PAGE, "\n\n".join([title, *(found[one].strip() for one in BENCHES if one in found)]) + "\n")
 
 
 if __name__ == "__main__":
