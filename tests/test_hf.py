@@ -216,6 +216,28 @@ def test_memory_that_runs_out_while_decoding_begins_the_rows_anew(llama: HF, mon
     assert max(seen[:5]) > 3 >= seen[-1]
 
 
+def test_memory_that_runs_out_just_as_a_row_ends_loses_neither(llama: HF, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends in a step is told even if the step cannot be finished, and is not asked again."""
+    llama.engine.rendering.ends = frozenset(range(0, 400, 6))
+    prompts, keys, sampling = MIXED * 3, list(range(48)), Sampling(1.0, 1.0, 30)
+    expected = completed(llama, prompts, sampling, keys)
+    assert len({answer.n_tokens for answer in expected}) > 5
+    extend, before, failures = CausalState.extend, [0], []
+
+    def short_of_memory(state: CausalState, tokens: torch.Tensor) -> torch.Tensor:
+        fewer, before[0] = len(tokens) < before[0], len(tokens)
+        if fewer and len(tokens) > 1 and len(failures) < 12:
+            failures.append(len(tokens))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return extend(state, tokens)
+
+    monkeypatch.setattr(CausalState, "extend", short_of_memory)
+    told = list(llama.complete(prompts, sampling, keys))
+    assert len(failures) > 3
+    assert sorted(row for row, _ in told) == list(range(48))
+    assert [answer for _, answer in sorted(told, key=lambda pair: pair[0])] == expected
+
+
 def test_bfloat16_scores_stay_near(model_folder: Folder) -> None:
     exact, rounded = (loaded(model_folder("llama"), dtype=dtype) for dtype in ("float32", "bfloat16"))
     np.testing.assert_allclose(rounded.score(JUDGED, ["yes"]).sums, exact.score(JUDGED, ["yes"]).sums, atol=0.5)

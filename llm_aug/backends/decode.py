@@ -37,7 +37,7 @@ def decode(
     while waiting or work.rows:
         admitted = [waiting.popleft() for _ in range(work.vacancies(waiting))]
         try:
-            ended = work.advance(admitted)
+            work.advance(admitted)
             fits = True
         except (RuntimeError, MemoryError) as error:
             if not is_memory_error(error):
@@ -45,15 +45,17 @@ def decode(
             fits = False
         # Outside the except block: the traceback would keep the tensors of the failed step alive.
         if not fits:
-            asked = sorted({*work.rows, *admitted}, key=lambda row: (-len(prompts[row]), row))
-            ended = work.give_up(asked)
-            waiting.extendleft(() if ended else asked[::-1])
-        yield from ended
+            waiting.extendleft(work.give_up(admitted)[::-1])
+        yield from work.ended
+        work.ended.clear()
 
 
 @dataclass
 class _Work:
-    """The rows in flight. state: what the model remembers of them. logits: of their next tokens. written: so far."""
+    """The rows in flight. state: what the model remembers of them. logits: of their next tokens. written: so far.
+
+    ended: rows that are done, also where the step in which they ended could not be finished.
+    """
 
     engine: Engine
     prompts: Sequence[Tokens]
@@ -63,6 +65,7 @@ class _Work:
     written: dict[int, Tokens] = field(default_factory=dict)
     state: State | None = None
     logits: Tensor | None = None
+    ended: list[Ended] = field(default_factory=list)
 
     def cost(self, row: int) -> int:
         return len(self.prompts[row]) + self.sampling.max_tokens
@@ -76,8 +79,8 @@ class _Work:
         return free if not self.rows or free * REFILL >= most or free == len(waiting) else 0
 
     @torch.inference_mode()
-    def advance(self, admitted: Sequence[int]) -> list[Ended]:
-        """Reads the prompts that join, draws a token for every row, and lets the model read it. Returns what ended."""
+    def advance(self, admitted: Sequence[int]) -> None:
+        """Reads the prompts that join, draws a token for every row, and lets the model read it."""
         if admitted:
             self._admit(admitted)
         assert self.state is not None
@@ -89,21 +92,20 @@ class _Work:
         if self.engine.trie is not None:
             logits = self.engine.trie.masked(logits, [self.written[row] for row in self.rows])
         tokens = draw.next_tokens(logits, self.sampling, keys, steps).tolist()
-        ended, going = [], []
+        going = []
         for place, (row, token) in enumerate(zip(self.rows, tokens, strict=True)):
             finish = self._finish(row, token)
             if finish is None:
                 going.append(place)
             else:
-                ended.append((row, _completion(self.engine, self.written.pop(row), finish)))
+                self.ended.append((row, _completion(self.engine, self.written.pop(row), finish)))
         if not going:
             self.rows, self.state, self.logits = [], None, None
-            return ended
+            return
         if len(going) < len(self.rows):
             order = self.state.keep(going)
             self.rows, tokens = [self.rows[place] for place in order], [tokens[place] for place in order]
         self.logits = self.state.extend(torch.tensor(tokens, device=device)[:, None])[:, -1]
-        return ended
 
     def _admit(self, rows: Sequence[int]) -> None:
         flying = [*self.rows, *rows]
@@ -128,15 +130,21 @@ class _Work:
         self.written[row].append(token)
         return "length" if len(self.written[row]) == self.sampling.max_tokens else None
 
-    def give_up(self, rows: Sequence[int]) -> list[Ended]:
-        """Forgets all that is in flight and remembers that it was too much; a row that was alone ends."""
+    def give_up(self, admitted: Sequence[int]) -> list[int]:
+        """Forgets what is in flight and remembers that it was too much; a row that was alone ends.
+
+        Returns the rows that begin anew, the longest first.
+        """
+        done = {row for row, _ in self.ended}
+        rows = sorted({*self.rows, *admitted} - done, key=lambda row: (-len(self.prompts[row]), row))
         self.state = self.logits = None
         self.rows, self.written = [], {}
         release_memory()
-        if len(rows) == 1:
-            size = len(self.prompts[rows[0]])
-            return [(rows[0], Completion(f"no memory for a prompt of {size} tokens even alone", "error", 0))]
-        self.engine.budget.shrink(max(map(self.cost, rows)), len(rows))
+        if len(rows) > 1 or done:
+            self.engine.budget.shrink(max(map(self.cost, rows), default=1), len(rows) + len(done))
+            return rows
+        size = len(self.prompts[rows[0]])
+        self.ended.append((rows[0], Completion(f"no memory for a prompt of {size} tokens even alone", "error", 0)))
         return []
 
 
