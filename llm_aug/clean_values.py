@@ -66,8 +66,10 @@ def _flat(value: Any, joiner: str) -> str:
 
 
 def numbers(column: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Values with NaN where missing, and which are impossible: not a number, infinite or negative."""
-    stated, values = _stated(column), _as_float(column)
+    """Values with NaN where missing, and which are impossible: not a number (a date is none), infinite or negative."""
+    stated = _stated(column)
+    dates = pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column)
+    values = np.full(len(column), np.nan) if dates else _as_float(column)
     with np.errstate(invalid="ignore"):
         return values, stated & ~(np.isfinite(values) & (values >= 0))
 

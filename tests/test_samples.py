@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -121,3 +122,14 @@ def test_another_file_than_the_stage_wrote_is_not_read(tmp_path: Path) -> None:
 def test_folder_without_samples_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no samples"):
         read_samples(tmp_path)
+
+
+def test_a_date_is_no_weight_and_a_missing_one_is_missing(tmp_path: Path) -> None:
+    for value in (None, datetime(2020, 1, 1)):
+        table = pa.table({"subject": ["1"], "text": ["x"], "weight": pa.array([value], pa.timestamp("us"))})
+        pq.write_table(table, tmp_path / "dates.parquet")
+        if value is None:
+            assert [sample.weight for sample in read_samples(tmp_path / "dates.parquet")] == [1.0]
+        else:
+            with pytest.raises(InputError, match="an impossible weight, the first in row 1"):
+                read_samples(tmp_path / "dates.parquet")
