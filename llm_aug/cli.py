@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from llm_aug.cli_stages import (
     train,
 )
 from llm_aug.exits import DEBUG, exit_codes
+from llm_aug.signals import STOPS
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe.")]
 Arms = Annotated[
@@ -176,6 +178,10 @@ for _name, _command in COMMANDS.items():
 
 
 def main() -> None:
+    """A command handles its signals itself; one that comes while the process ends must not change its exit code."""
+    for number in STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as behind nohup
+            signal.signal(number, lambda number, frame: None)
     app()
 
 
