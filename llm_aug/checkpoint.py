@@ -21,7 +21,6 @@ from torch import Tensor
 from llm_aug.answers import say
 from llm_aug.errors import InputError, Resumable
 from llm_aug.files import fingerprint, flush, read_json, sha256_file, sweep, temporary_for, write_json, writing
-from llm_aug.signals import Interrupted as Interrupted
 
 KEPT = 2
 STATE, PROGRESS = "state.safetensors", "progress.json"

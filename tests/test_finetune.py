@@ -22,12 +22,12 @@ from safetensors.numpy import load_file
 
 from llm_aug import checkpoint, finetune_loop
 from llm_aug.backends import completed, load_llm
-from llm_aug.checkpoint import Interrupted
 from llm_aug.data import Example, Prompt, Sampling
 from llm_aug.errors import InputError, Resumable, ResumeRefused, Unavailable
 from llm_aug.finetune import FinetuneOptions, finetune
 from llm_aug.finetune_loop import Windows, schedule
 from llm_aug.finetune_rows import batch_plan
+from llm_aug.signals import Interrupted
 
 Folder = Callable[..., Path]
 TITLES = ("Toy Story", "Heat", "Casino", "Jumanji", "Sabrina", "a doll", "a cowboy", "spaceman")

@@ -41,7 +41,7 @@ class HF:
         """A prompt too long for the model, or for memory even alone, fails alone: finish 'error', text says why.
 
         In float32 a row's text is equal in every batch but for ties that rounding decides; in bfloat16 these are more
-        frequent (README, "Determinism").
+        frequent (eval.bench.determinism).
         """
         rows = self.engine.rendering.prompt_ids(prompts)
         refused = {row: self.engine.refusal(ids, sampling.max_tokens) for row, ids in enumerate(rows)}
