@@ -1,4 +1,8 @@
-"""Full rankings of held-out users, in three groups: cold items, warm items, and the whole catalogue."""
+"""Full rankings of held-out users, in three groups: cold, warm, and all.
+
+Of a split that leaves items cold, the groups are items: cold ones, warm ones, the whole catalogue. Of one that leaves
+users cold, they are users: cold ones, the others, everyone, each with the whole catalogue.
+"""
 
 from __future__ import annotations
 
@@ -20,35 +24,51 @@ USERS_AT_ONCE = 256  # with 100,000 items a ranking of them takes half a gigabyt
 
 
 @dataclass(frozen=True)
-class Held:
-    """relevant, seen: bool [users, items]. groups: the candidates and relevant items of each group, bool [items].
+class Group:
+    """Whose lists are ranked, bool [users], and which items compete in them, bool [items]."""
 
-    In 'cold' only cold items compete, in 'warm' only those with a training row, in 'overall' the whole catalogue; items
-    that a user has seen never do, and so are not relevant to him either (a foreign split may hold such rows).
+    users: NDArray[np.bool_]
+    items: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Held:
+    """relevant, seen: bool [users, items].
+
+    Items that a user has seen never compete, and so are not relevant to him (a foreign split may hold such rows).
     """
 
     users: Sequence[str]
     relevant: NDArray[np.bool_]
     seen: NDArray[np.bool_]
-    groups: Mapping[str, NDArray[np.bool_]]
+    groups: Mapping[str, Group]
 
 
 def held_out(split: Split, part: str) -> Held:
-    """part: 'validation' (seen: train) or 'test' (seen: train and validation). users: those with held-out rows."""
+    """part: 'validation' (seen: train) or 'test' (seen: train and validation). users: those with held-out rows.
+
+    What was withheld of cold users counts as seen: it is neither revealed nor asked for.
+    """
     rows = split.validation if part == "validation" else split.test
-    seen = split.train if part == "validation" else pd.concat([split.train, split.validation])
+    seen = pd.concat([split.train, split.withheld, *([] if part == "validation" else [split.validation])])
     users, items = pd.Index(sorted(rows["user_id"].unique())), pd.Index(split.items["item_id"])
     known = pairs_matrix(seen, users, items).toarray() > 0
     return Held(
         users=list(users),
         relevant=(pairs_matrix(rows, users, items).toarray() > 0) & ~known,
         seen=known,
-        groups={
-            "cold": np.asarray(items.isin(split.cold_items)),
-            "warm": np.asarray(items.isin(split.train["item_id"])),
-            "overall": np.ones(len(items), dtype=bool),
-        },
+        groups=_groups(split, users, items),
     )
+
+
+def _groups(split: Split, users: pd.Index, items: pd.Index) -> dict[str, Group]:
+    everyone, everything = np.ones(len(users), dtype=bool), np.ones(len(items), dtype=bool)
+    overall = Group(everyone, everything)
+    if split.by_users:
+        cold = np.asarray(users.isin(split.cold_users))
+        return {"cold": Group(cold, everything), "warm": Group(~cold, everything), "overall": overall}
+    masks = {"cold": items.isin(split.cold_items), "warm": items.isin(split.train["item_id"])}
+    return {**{name: Group(everyone, np.asarray(mask)) for name, mask in masks.items()}, "overall": overall}
 
 
 def per_user(
@@ -61,12 +81,13 @@ def per_user(
         users = held.users[part]
         scores = model.scores(users)
         for group in groups:
-            relevant = held.relevant[part] & held.groups[group]
+            chosen = held.groups[group]
+            relevant = held.relevant[part] & chosen.items & chosen.users[part][:, None]
             some = relevant.any(axis=1)
             if not some.any():
                 continue
             ties = seeds.generator(seed, "ties", group, start)
-            ranked = rank(scores[some], held.groups[group] & ~held.seen[part][some], max(ks), ties)
+            ranked = rank(scores[some], chosen.items & ~held.seen[part][some], max(ks), ties)
             hits = np.take_along_axis(relevant[some], ranked, axis=1) & (ranked >= 0)
             counts = relevant[some].sum(axis=1)
             values = {f"{name}@{k}": metric(hits, counts, k) for name, metric in METRICS.items() for k in ks}

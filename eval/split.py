@@ -1,7 +1,8 @@
 """Cuts a dataset into train, validation and test so that cold items, or cold users, have no training row at all.
 
 Strategies: item-random (cold items at random), item-temporal (the newest items are cold, the latest pairs held out),
-user-random (cold users at random). Of the pairs that are left, the warm ones, a small part is held out too.
+user-random (cold users at random; of each, the first few rows may be revealed). Of the pairs that are left, the warm
+ones, a small part is held out too.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from llm_aug.data import Dataset, Split, split_hash
+from llm_aug.data import USERS_COLD, Dataset, Split, split_hash
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.seeds import generator
 
-STRATEGIES = ("item-random", "item-temporal", "user-random")
-TRAIN, VALIDATION, TEST = 0, 1, 2
+STRATEGIES = ("item-random", "item-temporal", USERS_COLD)
+TRAIN, VALIDATION, TEST, REVEALED, WITHHELD = range(5)
 MIN_SUBJECTS = 5  # items (or users) with interactions: fewer cannot be shared out over three parts
 
 
@@ -26,7 +27,9 @@ MIN_SUBJECTS = 5  # items (or users) with interactions: fewer cannot be shared o
 class SplitOptions:
     """cold_fraction, validation_cold_fraction: shares of the items (users) that have interactions; the cold ones of
     validation are not those of test, so tuning never sees a test item. warm_fraction, validation_warm_fraction:
-    shares of the pairs of the others.
+    shares of the pairs of the others. revealed: rows of each cold user, the earliest, that training sees. reserved: so
+    many of his earliest rows are never tested, revealed or not, so that splits of one seed that reveal more and less
+    are tested on the same rows; None is `revealed`. A user with no row beyond those is not cold.
     """
 
     strategy: str = "item-random"
@@ -34,7 +37,14 @@ class SplitOptions:
     validation_cold_fraction: float = 0.05
     warm_fraction: float = 0.1
     validation_warm_fraction: float = 0.025
+    revealed: int = 0
+    reserved: int | None = None
     seed: int = 0
+
+    @property
+    def first_tested(self) -> int:
+        """Earliest rows of a cold user that are not tested."""
+        return self.revealed if self.reserved is None else self.reserved
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -46,6 +56,10 @@ class SplitOptions:
             both = getattr(self, f"{kind}_fraction") + getattr(self, f"validation_{kind}_fraction")
             if both >= 1:
                 raise InputError(f"{kind}_fraction and validation_{kind}_fraction sum to {both:g}; leave some to train")
+        if not 0 <= self.revealed <= self.first_tested:
+            raise InputError(f"revealed is {self.revealed}; it is 0 at least, and at most reserved ({self.reserved})")
+        if self.first_tested and self.strategy != USERS_COLD:
+            raise InputError(f"revealed and reserved are rows of cold users, and {self.strategy} leaves items cold")
         if self.cold_fraction + self.warm_fraction == 0:
             raise InputError("cold_fraction and warm_fraction are both 0: nothing is left to test on")
 
@@ -65,22 +79,29 @@ def cut(dataset: Dataset, options: SplitOptions | None = None) -> Split:
     _check(items, log, subject, options)
     random = generator(options.seed, "split", options.strategy)
     part = _cold_parts(log, subject, options, random)
+    cold = set(log.loc[part != TRAIN, subject])
+    _reveal(part, log, options, random)
     _hold_out_warm(part, log, options, random)
-    train, validation, test = (log[part == which].reset_index(drop=True) for which in (TRAIN, VALIDATION, TEST))
-    assert len(train) + len(validation) + len(test) == len(dataset.interactions), "a split is a partition"
+    part[part == REVEALED] = TRAIN
+    parts = [log[part == which].reset_index(drop=True) for which in (TRAIN, VALIDATION, TEST, WITHHELD)]
+    assert sum(map(len, parts)) == len(dataset.interactions), "a split is a partition"
+    train, validation, test, withheld = parts
     if test.empty:
         raise InputError("no pair could be held out for test: every item or user has a single one; ask for cold ones")
-    known = pd.concat([validation, test])
+    known = pd.concat([validation, test, withheld])
+    without = _without_training(known, train, "user_id")
     return Split(
         items=items,
         train=train,
         validation=validation,
         test=test,
         cold_items=_without_training(known, train, "item_id"),
-        cold_users=_without_training(known, train, "user_id"),
-        hash=split_hash(items, (train, validation, test)),
+        cold_users=tuple(sorted({*without, *cold})) if subject == "user_id" else without,
+        hash=split_hash(items, parts if len(withheld) else parts[:3]),
         strategy=options.strategy,
         seed=options.seed,
+        revealed=options.revealed,
+        withheld=withheld,
     )
 
 
@@ -116,7 +137,9 @@ def _cold_parts(
         first = log.groupby(subject)["timestamp"].min().reset_index()
         subjects = first.sort_values(["timestamp", subject], ascending=False)[subject].to_numpy(dtype=object)
     else:
-        subjects = random.permutation(np.array(sorted(set(log[subject])), dtype=object))
+        counts = log[subject].value_counts()
+        enough = counts.index[counts > options.first_tested]
+        subjects = random.permutation(np.array(sorted(enough), dtype=object))
     n_test, n_validation = (_share(subjects, f) for f in (options.cold_fraction, options.validation_cold_fraction))
     if n_test + n_validation >= len(subjects):
         raise InputError(f"{len(subjects)} {subject}s are too few to leave warm ones beside the cold; lower the shares")
@@ -124,6 +147,18 @@ def _cold_parts(
     part[log[subject].isin(subjects[:n_test]).to_numpy()] = TEST
     part[log[subject].isin(subjects[n_test : n_test + n_validation]).to_numpy()] = VALIDATION
     return part
+
+
+def _reveal(part: NDArray[np.int8], log: pd.DataFrame, options: SplitOptions, random: np.random.Generator) -> None:
+    """Moves the earliest rows of each cold user to REVEALED and WITHHELD; rows without a time in a drawn order."""
+    if not options.first_tested:
+        return
+    rows = np.flatnonzero(part != TRAIN)
+    drawn = log.iloc[rows].assign(row=rows, tie=random.permutation(len(rows)))
+    ordered = drawn.sort_values(["user_id", "timestamp", "tie"], na_position="first")
+    turn = ordered.groupby("user_id").cumcount()
+    part[ordered.loc[turn < options.first_tested, "row"]] = WITHHELD
+    part[ordered.loc[turn < options.revealed, "row"]] = REVEALED
 
 
 def _share(subjects: NDArray[Any], fraction: float) -> int:

@@ -46,6 +46,8 @@ SAMPLE_SCHEMA = pa.schema(
 REJECT_SCHEMA = pa.schema(
     [("subject", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("answer", pa.string())]
 )
+_NOTHING = tidy_interactions(pd.DataFrame(columns=["user_id", "item_id"]))
+USERS_COLD = "user-random"  # the strategy of a split that leaves users cold
 VERDICT_FIELDS = [("reason", pa.string()), ("score", pa.float64()), ("nearest", pa.string())]
 
 
@@ -66,7 +68,9 @@ class Split:
     """What `eval.split` cuts. Everything before `eval` is handed `training` only.
 
     items: the whole catalogue. train, validation, test: interactions. A cold item has a catalogue row and all of its
-    interactions in validation or all of them in test; a cold user likewise.
+    interactions in validation or all of them in test; a cold user likewise, but for the first `revealed` of them, which
+    are in train. withheld: what cold users did next, which no part holds, so that a split that reveals more of them is
+    tested on the same rows.
     """
 
     items: pd.DataFrame
@@ -78,10 +82,23 @@ class Split:
     hash: str
     strategy: str = "foreign"
     seed: int = 0
+    revealed: int = 0
+    withheld: pd.DataFrame = field(default_factory=lambda: _NOTHING)
 
     @property
     def training(self) -> Dataset:
         return Dataset(self.items, self.train)
+
+    @property
+    def by_users(self) -> bool:
+        """Whether it was users that were left cold, not items."""
+        return self.strategy == USERS_COLD
+
+    @property
+    def parts(self) -> dict[str, pd.DataFrame]:
+        """The interactions by the name of their file; withheld where there are any."""
+        names = ("train", "validation", "test", *(("withheld",) if len(self.withheld) else ()))
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)
@@ -211,33 +228,38 @@ def split_hash(items: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> str:
 
 
 def write_split(folder: Path, split: Split) -> None:
-    for name in ("items", "train", "validation", "test"):
-        write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(getattr(split, name), preserve_index=False))
+    tables = {"items": split.items, **split.parts}
+    for name, table in tables.items():
+        write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(table, preserve_index=False))
     description = {
         "strategy": split.strategy,
         "seed": split.seed,
         "hash": split.hash,
         "cold_items": list(split.cold_items),
         "cold_users": list(split.cold_users),
-        "rows": {name: len(getattr(split, name)) for name in ("items", "train", "validation", "test")},
+        "revealed": split.revealed,
+        "rows": {name: len(table) for name, table in tables.items()},
     }
     write_json(folder / "split.json", description)
 
 
 def read_split(folder: Path) -> Split:
-    """Reads a split and checks it: a cold item or user with a training row is refused, as is a wrong hash.
+    """Reads a split and checks it: a cold item with a training row is refused, as is a cold user with more than
+    were revealed, and a wrong hash.
 
     A split laid out by someone else may leave out `hash`, `cold_items` and `cold_users`: they are worked out.
     """
     items = read_items(folder / "items.parquet")
     train, validation, test = (read_interactions(folder / f"{n}.parquet") for n in ("train", "validation", "test"))
+    rest = [read_interactions(path)] if (path := folder / "withheld.parquet").is_file() else []
     found = read_json(folder / "split.json") if (folder / "split.json").exists() else {}
     if not isinstance(found, dict):
         raise InputError(f"{folder / 'split.json'} is not a JSON object")
-    actual = split_hash(items, (train, validation, test))
+    actual = split_hash(items, (train, validation, test, *rest))
     if found.get("hash", actual) != actual:
         raise InputError(f"{folder}: split.json says hash {found['hash']}, the files give {actual}; split again")
-    held = pd.concat([validation, test])
+    held = pd.concat([validation, test, *rest])
+    revealed = int(found.get("revealed", 0))
     unknown = (set(held["item_id"]) | set(train["item_id"])) - set(items["item_id"])
     if unknown:
         raise InputError(f"{folder}: {len(unknown)} items have interactions but no row in items, e.g. {min(unknown)!r}")
@@ -246,23 +268,28 @@ def read_split(folder: Path) -> Split:
         train=train,
         validation=validation,
         test=test,
-        cold_items=_cold(folder, "item", found, train["item_id"], held["item_id"]),
-        cold_users=_cold(folder, "user", found, train["user_id"], held["user_id"]),
+        cold_items=_cold(folder, "item", found, train["item_id"], held["item_id"], 0),
+        cold_users=_cold(folder, "user", found, train["user_id"], held["user_id"], revealed),
         hash=actual,
         strategy=found.get("strategy", "foreign"),
         seed=int(found.get("seed", 0)),
+        revealed=revealed,
+        **({"withheld": rest[0]} if rest else {}),
     )
 
 
-def _cold(folder: Path, name: str, found: Mapping[str, Any], train: pd.Series, held: pd.Series) -> tuple[str, ...]:
+def _cold(
+    folder: Path, name: str, found: Mapping[str, Any], train: pd.Series, held: pd.Series, revealed: int
+) -> tuple[str, ...]:
     """As split.json lists them (in JSON an id may be a number), or all that are held out and not in train."""
-    warm = set(train)
+    counts = train.value_counts()
     if f"cold_{name}s" not in found:
-        return tuple(sorted(set(held) - warm))
+        return tuple(sorted(set(held) - set(counts.index)))
     cold = tuple(str(one) for one in found[f"cold_{name}s"])
-    leaked = warm.intersection(cold)
+    leaked = set(counts.index[counts > revealed]).intersection(cold)
     if leaked:
-        raise InputError(f"{folder}: {len(leaked)} cold {name}s have training rows, for example {min(leaked)!r}")
+        more = f"more than {revealed} " if revealed else ""
+        raise InputError(f"{folder}: {len(leaked)} cold {name}s have {more}training rows, for example {min(leaked)!r}")
     return cold
 
 

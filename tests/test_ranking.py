@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,32 @@ def fruit() -> Split:
     )
 
 
+def test_of_a_split_that_leaves_users_cold_the_groups_are_users(fruit: Split) -> None:
+    revealed = log("dan apple")
+    split = replace(
+        fruit,
+        strategy="user-random",
+        train=pd.concat([fruit.train, revealed]),
+        test=log("ann fig", "dan fig", "dan pear"),
+    )
+    split = replace(split, withheld=log("dan quince"), revealed=1)
+    held = held_out(split, "test")
+    assert all(group.items.all() for group in held.groups.values())
+    assert {name: group.users.tolist() for name, group in held.groups.items()} == {
+        "cold": [False, True],
+        "warm": [True, False],
+        "overall": [True, True],
+    }
+    assert names(fruit, held.seen[1]) == ["apple", "quince"]  # what was withheld of dan is no candidate either
+    rows = per_user(Fixed(3, 5, 4, 2, 1), held, (1,), seed=0)
+    assert dict(zip(zip(rows["group"], rows["user_id"], strict=True), rows["ndcg@1"], strict=True)) == {
+        ("cold", "dan"): 1.0,
+        ("warm", "ann"): 0.0,
+        ("overall", "ann"): 0.0,
+        ("overall", "dan"): 1.0,
+    }
+
+
 class Fixed:
     """Every user gets the same scores, in catalogue order."""
 
@@ -54,7 +81,8 @@ def test_what_is_held_out(fruit: Split) -> None:
     assert held.users == ["ann", "bob", "dan"]
     assert [names(fruit, row) for row in held.relevant] == [["pear", "fig"], ["fig"], ["apple"]]
     assert [names(fruit, row) for row in held.seen] == [["apple", "plum"], ["apple", "pear"], []]
-    assert {name: names(fruit, mask) for name, mask in held.groups.items()} == {
+    assert all(group.users.all() for group in held.groups.values())
+    assert {name: names(fruit, group.items) for name, group in held.groups.items()} == {
         "cold": ["plum", "fig"],
         "warm": ["apple", "pear"],
         "overall": ["apple", "pear", "plum", "fig", "quince"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.split import STRATEGIES, SplitOptions, cut
-from llm_aug.data import Dataset, Split, read_split, split_hash, tidy_interactions, tidy_items, write_split
+from llm_aug.data import USERS_COLD, Dataset, Split, read_split, split_hash, tidy_interactions, tidy_items, write_split
 from llm_aug.errors import InputError
 
 
@@ -188,3 +189,63 @@ def test_any_split_is_a_partition_without_leaks(
         assert any(reason in str(error) for reason in ("needs", "no pair could be held out"))  # noqa: PT017
         return
     check(source, split, "user_id" if strategy == "user-random" else "item_id")
+
+
+def uneven() -> Dataset:
+    """User u01 has one item, u02 two, ... u20 has 20, one after the other."""
+    pairs = [(f"u{user:02d}", f"i{item:02d}") for user in range(1, 21) for item in range(1, user + 1)]
+    return dataset(pairs, [1000 - 7 * int(item[1:]) for _, item in pairs])
+
+
+def test_the_first_rows_of_cold_users_are_revealed_and_the_same_rows_tested() -> None:
+    source = uneven()
+    options = SplitOptions(USERS_COLD, reserved=4, warm_fraction=0)
+    splits = {k: cut(source, replace(options, revealed=k)) for k in (0, 2, 4)}
+    for k, split in splits.items():
+        together = [row for part in split.parts.values() for row in rows(part)]
+        assert sorted(together) == sorted(rows(source.interactions))
+        assert split.revealed == k
+        assert len(split.cold_users) == 4  # 20 % and 5 % of the 16 users with more than four rows
+        for user in split.cold_users:
+            times = {name: part.loc[part["user_id"] == user, "timestamp"] for name, part in split.parts.items()}
+            assert len(times["train"]) == k
+            assert len(times.get("withheld", ())) == 4 - k
+            tested = [*times["test"], *times["validation"]]
+            assert len(tested) == len(source.interactions[source.interactions["user_id"] == user]) - 4
+            earlier = [*times["train"], *times.get("withheld", ())]
+            assert max(earlier, default=0) < min(tested)
+            assert max(times["train"], default=0) <= min(times.get("withheld", ()), default=10**6)
+    assert rows(splits[0].test) == rows(splits[2].test) == rows(splits[4].test)
+    assert len({split.hash for split in splits.values()}) == 3
+
+
+def test_a_user_without_a_row_to_test_is_not_cold() -> None:
+    split = cut(uneven(), SplitOptions(USERS_COLD, cold_fraction=0.5, revealed=9, warm_fraction=0))
+    assert all(int(user[1:]) > 9 for user in split.cold_users)
+
+
+def test_a_split_with_withheld_rows_is_read_back_and_more_training_rows_are_refused(tmp_path: Path) -> None:
+    split = cut(uneven(), SplitOptions(USERS_COLD, revealed=2, reserved=4))
+    write_split(tmp_path, split)
+    read = read_split(tmp_path)
+    assert (read.hash, read.cold_users, read.revealed) == (split.hash, split.cold_users, 2)
+    pd.testing.assert_frame_equal(read.withheld, split.withheld)
+    user, more = split.cold_users[0], dict(split.parts)
+    leak = split.test[split.test["user_id"] == user].head(1)
+    more["train"] = pd.concat([split.train, leak], ignore_index=True)
+    write_split(tmp_path, replace(split, train=more["train"], hash=split_hash(split.items, more.values())))
+    with pytest.raises(InputError, match=rf"1 cold users have more than 2 training rows, for example '{user}'"):
+        read_split(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"revealed": 3, "reserved": 2}, "at most reserved"),
+        ({"revealed": -1}, "0 at least"),
+        ({"strategy": "item-random", "revealed": 1}, "leaves items cold"),
+    ],
+)
+def test_what_cannot_be_revealed_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        SplitOptions(**{"strategy": USERS_COLD, **options})
