@@ -63,7 +63,8 @@ def evaluate(split: Split, arms: Sequence[Arm], options: EvaluateOptions, output
     write_parquet(output / "per_user.parquet", pa.Table.from_pandas(per_user_rows, preserve_index=False))
     write_json(output / "tuning.json", [choice.as_row() for choice in choices])
     volumes = [{"arm": arm.name, "pairs": arm.pairs, "texts": arm.texts} for arm in arms]
-    write_json(output / "arms.json", {"encoder": options.encoder, "split_hash": split.hash, "arms": volumes})
+    made = {"encoder": options.encoder, "split_hash": split.hash, "left_cold": "users" if split.by_users else "items"}
+    write_json(output / "arms.json", {**made, "arms": volumes})
     return write_verdict(output, [output])
 
 

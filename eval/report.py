@@ -27,6 +27,7 @@ from eval.verdict import (
     best,
     compare,
     compare_all,
+    left_cold,
     read_scores,
     read_validation,
     sentences,
@@ -40,6 +41,9 @@ CONTROLS = {
     "active": "As many pairs, all with the most active users: what feeding the heavy users does.",
     "shuffled": "The same texts given to the wrong items: what text does, whatever it says.",
     "funnel": "The nearest users without any LLM: what the LLM has to improve on.",
+    "random-items": "As many items for the same users, drawn at random: what more rows do, however senseless.",
+    "popular-items": "As many items for the same users, the most popular: what repeating the crowd does.",
+    "similar-items": "As many items for the same users, nearest to what they have: what text does without an LLM.",
 }
 KEYS = ["student", "arm", "seed", "group", "user_id"]
 FAR = 4  # an interval this many times longer than the median one is cut off, or it would flatten all the others
@@ -127,7 +131,8 @@ def _verdict(folders: Sequence[Path], notes: list[str]) -> dict[str, Any] | None
         "main": compare(scores, merged, real, "overall") if real and merged else None,
         "faults": [one for one in own.values() if one.arm == AGAIN and one.word != "no gain"],
         "warm": [one for one in comparisons if _warm_loss(one) and (one.student, one.arm) == merged],
-        "sentences": sentences(scores, metrics, comparisons, marks),
+        "cold": (cold := left_cold(scored)),
+        "sentences": sentences(scores, metrics, comparisons, marks, cold),
         "picked_on_test": not marks,
         "forest": _forest(metrics, own),
         "table": _table(metrics, own),

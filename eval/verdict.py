@@ -26,7 +26,14 @@ from llm_aug.files import read_json, read_parquet, write_json, write_text
 Marks = Mapping[tuple[str, str], float]
 HEADLINE, K = "ndcg", 20
 FUSION = "fusion"
-CONTROLS = {"funnel": "the funnel without an LLM", "random": "as many pairs of random users"}  # told in the verdict
+LLM_PARTS = {"rewrite", "history", "review", "profile"}  # of an arm, as in history+rewrite; any llm... is one, too
+CONTROLS = {  # told in the verdict
+    "funnel": "the funnel without an LLM",
+    "random": "as many pairs of random users",
+    "random-items": "as many random items",
+    "popular-items": "as many of the most popular items",
+    "similar-items": "as many of the most similar items",
+}
 WARM_LOSS = 0.02  # a relative fall of warm NDCG that the verdict mentions
 
 
@@ -99,16 +106,28 @@ def compare(scores: pd.DataFrame, ours: tuple[str, str], theirs: tuple[str, str]
     return Comparison(*ours, *theirs, group, interval.mean, interval.low, interval.high, relative, left.shape[1])
 
 
+def by_llm(arm: str) -> bool:
+    return arm.startswith("llm") or bool(LLM_PARTS.intersection(arm.split("+")))
+
+
 def compare_all(scores: pd.DataFrame) -> list[Comparison]:
     """Each arm with the same student on real data, in every group; the LLM arms also with every other arm, overall."""
     found = []
     for student, rows in scores.groupby("student", sort=False):
         arms = [arm for arm in rows["arm"].unique() if arm != REAL]
         found += [compare(scores, (student, arm), (student, REAL), group) for arm in arms for group in GROUPS]
-        controls = [arm for arm in arms if arm != AGAIN and not arm.startswith("llm")]
-        judged = [arm for arm in arms if arm.startswith("llm")]
+        judged = [arm for arm in arms if by_llm(arm)]
+        controls = [arm for arm in arms if arm != AGAIN and arm not in judged]
         found += [compare(scores, (student, a), (student, b), "overall") for a in judged for b in controls]
     return [one for one in found if one.users]
+
+
+def left_cold(folders: Sequence[Path]) -> str:
+    """What the splits leave cold: 'items' or 'users'."""
+    found = {read_json(path).get("left_cold", "items") for f in folders if (path := f / "arms.json").is_file()}
+    if len(found) > 1:
+        raise InputError("some splits leave items cold and some users; a verdict is on one of them")
+    return found.pop() if found else "items"
 
 
 def read_validation(folders: Sequence[Path]) -> Marks:
@@ -153,9 +172,14 @@ def sentences(
     metrics: Sequence[dict[str, Any]],
     comparisons: Sequence[Comparison],
     validation: Marks | None = None,
+    cold: str = "items",
 ) -> list[str]:
-    """The verdict in plain words, good and bad news alike. The models of the headline are picked as `best` does."""
+    """The verdict in plain words, good and bad news alike. The models of the headline are picked as `best` does.
+
+    cold: what the split leaves cold, as `left_cold` says.
+    """
     lines = _headline(scores, metrics, validation)
+    of_cold = {(one.student, one.arm): one for one in comparisons if (one.group, one.against) == ("cold", REAL)}
     doubt = " or the noise of a single seed (evaluate with --seeds 5)" if scores["seed"].nunique() == 1 else ""
     for one in comparisons:
         if one.group != "overall" or one.student != one.against_student:
@@ -165,13 +189,15 @@ def sentences(
             fine = "as it must" if one.low <= 0 <= one.high else fault
             lines.append(f"A/A, {one.student}: {one.word}, {fine}. {_points(one)}.")
         elif one.against == REAL:
-            lines.append(f"{one.student} on {one.arm} data: {one.word} overall over real data alone. {_points(one)}.")
+            line = f"{one.student} on {one.arm} data: {one.word} overall over real data alone. {_points(one)}."
+            other = of_cold.get((one.student, one.arm))
+            lines.append(f"{line} Cold {cold}: {other.word}, {_points(other)}." if other else line)
         elif one.against in CONTROLS:
             lines.append(f"{one.arm} over {CONTROLS[one.against]}, {one.student}: {one.word}. {_points(one)}.")
     for one in comparisons:
         fell = one.group == "warm" and one.against == REAL and one.relative < -WARM_LOSS
         if fell and one.arm != AGAIN:
-            lines.append(f"Warm items lose: {one.student} on {one.arm} data {_points(one)}.")
+            lines.append(f"Warm {cold} lose: {one.student} on {one.arm} data {_points(one)}.")
     return lines
 
 
@@ -218,7 +244,8 @@ def write_verdict(output: Path, folders: Sequence[Path]) -> str:
     """From the per-user rows and tuning of folders to metrics.json, comparisons.json, verdict.txt and its words."""
     scores = read_scores(folders)
     metrics, comparisons = summarise(scores), compare_all(scores)
-    words = "\n".join(sentences(scores, metrics, comparisons, read_validation(folders))) + "\n"
+    validation, cold = read_validation(folders), left_cold(folders)
+    words = "\n".join(sentences(scores, metrics, comparisons, validation, cold)) + "\n"
     write_json(output / "metrics.json", metrics)
     rows = [{**asdict(one), "word": one.word} for one in comparisons]
     for row in rows:

@@ -58,13 +58,18 @@ def split(
     output: Output,
     strategy: Annotated[str | None, typer.Option(help="item-random, item-temporal or user-random.")] = None,
     cold_fraction: Annotated[float | None, typer.Option(help="Share of items (users) that test sees cold.")] = None,
+    revealed: Annotated[
+        int | None, typer.Option(help="user-random: first rows of a cold user that train holds.")
+    ] = None,
+    reserved: Annotated[int | None, typer.Option(help="First rows of a cold user that test leaves out.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """Cut train, validation and test so that cold items have no training row."""
+    """Cut train, validation and test so that cold items, or cold users, have no training row but revealed ones."""
     from llm_aug import pipeline
     from llm_aug.config import recipe_of
 
-    recipe = recipe_of(split={"strategy": strategy, "cold_fraction": cold_fraction}, seeds=[seed])
+    rows = {"revealed": revealed, "reserved": reserved}
+    recipe = recipe_of(split={"strategy": strategy, "cold_fraction": cold_fraction, **rows}, seeds=[seed])
     pipeline.split(recipe, data, output)
 
 
@@ -120,7 +125,16 @@ def generate(
         str | None, typer.Option(help="rewrite (item texts), interactions (users of cold items), ...")
     ] = None,
     generator: Annotated[
-        str | None, typer.Option(help="Instead, without a model: funnel, random, active, shuffled.")
+        str | None,
+        typer.Option(
+            help="Instead, without a model: funnel, random, active, shuffled, popular-items, similar-items, ..."
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="SAMPLES", help="Samples to go by: profiles to begin a history, volumes to equal."
+        ),
     ] = None,
     style: Style = None,
     model: Model = None,
@@ -156,7 +170,7 @@ def generate(
     elif output is None:
         raise InputError("name an --output folder, or --preview N to look at a few answers first")
     else:
-        pipeline.generate_samples(recipe, pipeline.Wanted(task, generator), split, adapter, output)
+        pipeline.generate_samples(recipe, pipeline.Wanted(task, generator, source), split, adapter, output)
 
 
 def filter_samples(

@@ -19,12 +19,14 @@ from eval.split import SplitOptions
 from llm_aug.candidates import FunnelOptions
 from llm_aug.clean import CleanOptions
 from llm_aug.errors import InputError, did_you_mean
+from llm_aug.item_controls import ITEM_CONTROLS
 from llm_aug.prompt import load_template
 from llm_aug.sections import Asked, Data, Engine, Finetune, Section, asked_section, filter_section
 from llm_aug.simulate import SimulateOptions
 from llm_aug.tasks import task_class
 
-ARMS = Literal["funnel", "random", "active", "shuffled", "llm", "llm+rewrite"]
+PARTS = ("funnel", "random", "active", "shuffled", "llm", "history", *ITEM_CONTROLS)
+ARMS = Literal[(*PARTS, *(f"{part}+rewrite" for part in PARTS))]  # type: ignore[valid-type]
 # What several sections share is said once, at this place.
 ELSEWHERE = {
     "split.seed": "seeds",
@@ -66,7 +68,7 @@ class Recipe(Section):
     profile: Profile = Profile()  # type: ignore[valid-type]
     interactions: SimulateOptions = SimulateOptions()
     filter: Filters = Filters()  # type: ignore[valid-type]
-    arms: tuple[ARMS, ...] = ("funnel", "random", "active", "llm", "llm+rewrite")
+    arms: tuple[ARMS, ...] = ("funnel", "random", "active", "llm", "llm+rewrite")  # type: ignore[valid-type]
     evaluate: EvaluateOptions = EvaluateOptions()
     failed_share: float = Field(0.01, ge=0, le=1)
 

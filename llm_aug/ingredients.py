@@ -42,7 +42,8 @@ def content(*paths: Path) -> str:
 def split_content(folder: Path) -> str:
     """A hash of a split's tables. Raises InputError where the split is unfinished or damaged."""
     check(folder)
-    return content(*(folder / f"{name}.parquet" for name in ("items", "train", "validation", "test")))
+    tables = (folder / f"{name}.parquet" for name in ("items", "train", "validation", "test", "withheld"))
+    return content(*(path for path in tables if path.is_file() or path.stem != "withheld"))
 
 
 def samples_file(source: Path) -> Path:

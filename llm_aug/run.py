@@ -26,13 +26,16 @@ from llm_aug.card import write_card
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.errors import InputError, ResumeRefused, did_you_mean
 from llm_aug.files import write_text
+from llm_aug.item_controls import ITEM_CONTROLS
 from llm_aug.progress import line_of, read_progress, spelled
 from llm_aug.stage import Outcome, read_mark
+from llm_aug.tasks import TASKS
 
 RESUME = ("if_possible", "always", "never")
 CONFIG = "config.resolved.yaml"
 PARTIAL = ".partial"
 SILENT_SECONDS = 60.0
+PART_OF = {"judge": "llm"}  # the part of an arm that a task makes, where it is called otherwise
 
 
 @dataclass(frozen=True)
@@ -62,23 +65,34 @@ def seed_folder(run: Path, seed: int) -> Path:
 def _of_seed(recipe: Recipe, data: Path, root: Path) -> Iterator[Step]:
     split, adapter = root / "02-split", root / "03-adapter"
     names = list(dict.fromkeys(part for arm in recipe.arms for part in parts_of(arm)))
-    learnt = {"judge": "llm", "rewrite": "rewrite"}
-    tuned = {learnt[task] for task in (recipe.finetune.tasks if recipe.finetune else ())}.intersection(names)
+    learnt = recipe.finetune.tasks if recipe.finetune else ()
+    tuned = {PART_OF.get(task, task) for task in learnt}.intersection(names)
     yield Step("split", split, partial(pipeline.split, recipe, data))
     if tuned:
         yield Step("finetune", adapter, partial(pipeline.finetune, recipe, split))
-    for name in names:
-        with_adapter = adapter if name in tuned else None
-        if name == "rewrite":
-            work = partial(pipeline.ask, recipe, name, split, with_adapter)
-        else:
-            work = partial(pipeline.interactions, recipe, name, split, with_adapter)
-        yield Step(name, root / f"04-samples-{name}", work)
-    for name in names:
-        work = partial(pipeline.filter_samples, recipe, root / f"04-samples-{name}", split)
-        yield Step("filter", root / f"05-kept-{name}", work)
+    # Controls of histories come last: they go by what was kept of those.
+    last = [name for name in names if name in ITEM_CONTROLS]
+    for part in ([name for name in names if name not in last], last):
+        for name in part:
+            work = partial(_samples(recipe, name, root, names), split, adapter if name in tuned else None)
+            yield Step(name, root / f"04-samples-{name}", work)
+        for name in part:
+            work = partial(pipeline.filter_samples, recipe, root / f"04-samples-{name}", split)
+            yield Step("filter", root / f"05-kept-{name}", work)
     arms = {str(arm): [root / f"05-kept-{part}" for part in parts_of(arm)] for arm in recipe.arms}
     yield Step("evaluate", root / "06-scores", partial(pipeline.evaluate, recipe, arms, split))
+
+
+def _samples(
+    recipe: Recipe, name: str, root: Path, names: Sequence[str]
+) -> Callable[[Path, Path | None, Path], Outcome]:
+    """What makes the samples of one part of an arm: of split, adapter and output."""
+    if name in TASKS:
+        return partial(pipeline.ask, recipe, name)
+    if name in ITEM_CONTROLS:
+        source = root / "05-kept-history" if "history" in names else None
+        return lambda split, adapter, output: pipeline.controls(recipe, name, split, source, output)
+    return partial(pipeline.interactions, recipe, name)
 
 
 def run(recipe: Recipe, output: Path, resume: str = "if_possible") -> Path:

@@ -149,14 +149,14 @@ def test_tasks_and_backends_never_see_each_other() -> None:
         assert [f"{name} reaches {other}" for name in files(one) if any(within(x, other) for x in reached(name))] == []
 
 
-def test_only_generate_and_simulate_see_tasks_and_backends() -> None:
+def test_only_what_makes_samples_sees_tasks_and_backends() -> None:
     both = [
         name
         for name in SOURCES
         if all(any(within(x, part) for x in ours(name)) for part in llm_aug("tasks", "backends"))
     ]
     both = [name for name in both if not within(name, "eval.bench")]
-    assert set(both) <= {"llm_aug.generate", "llm_aug.simulate", "llm_aug.pipeline"}, both
+    assert set(both) <= {"llm_aug.generate", "llm_aug.simulate", "llm_aug.generators"}, both
 
 
 def test_what_makes_samples_knows_no_recommender_and_no_evaluation() -> None:

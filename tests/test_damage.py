@@ -15,7 +15,7 @@ from shop import write_script, write_source
 from test_cli import invoked
 from test_finetune import EXAMPLES, assert_equal_weights, options
 
-from llm_aug import finetune_loop, pipeline
+from llm_aug import finetune_loop, generators, pipeline
 from llm_aug.backends.scripted import Scripted
 from llm_aug.config import Recipe, recipe_of
 from llm_aug.errors import InputError, ResumeRefused
@@ -62,7 +62,7 @@ def commands(folder: Path) -> dict[str, tuple[object, ...]]:
 
 @pytest.fixture(autouse=True)
 def fresh_model() -> None:
-    pipeline._llm.cache_clear()
+    generators._llm.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_a_damaged_adapter_is_neither_kept_nor_used(
     def never(*_: Any) -> Any:
         raise AssertionError("a damaged adapter was loaded, or trained again")
 
-    monkeypatch.setattr(pipeline, "load_llm", never)
+    monkeypatch.setattr(generators, "load_llm", never)
     recipe, folder = adapter
     seen = set()
     for path, kind in damaged(folder):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from shop import write_recipe, write_script, write_source
 
-from llm_aug import pipeline
+from llm_aug import generators, pipeline
 from llm_aug.backends.scripted import Scripted
 from llm_aug.config import Recipe, load_recipe, recipe_of
 from llm_aug.data import read_split
@@ -32,7 +32,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fresh_model() -> None:
-    pipeline._llm.cache_clear()
+    generators._llm.cache_clear()
 
 
 @pytest.fixture

@@ -1,0 +1,186 @@
+"""Whatever makes samples, as one stage: a task put to a model, judged pairs, and what needs no model at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from llm_aug.backends import LLM, load_llm
+from llm_aug.config import Recipe
+from llm_aug.data import item_texts, read_split
+from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
+from llm_aug.generate import GenerateOptions, generate
+from llm_aug.ingredients import (
+    SIZES,
+    answered_by,
+    asked_for,
+    content,
+    filter_options,
+    identity,
+    judged,
+    met,
+    samples_file,
+    split_content,
+)
+from llm_aug.item_controls import ITEM_CONTROLS, as_many_as, of_few_events, write_controls
+from llm_aug.learn import candidates_of
+from llm_aug.preview import shown
+from llm_aug.sections import Engine
+from llm_aug.simulate import GENERATORS, simulate
+from llm_aug.sources.samples import read_samples
+from llm_aug.stage import Outcome, once
+from llm_aug.tasks import TASKS, load_task
+from llm_aug.vectors import Cached, load_encoder
+
+JUDGED = "interactions"
+ASKED = (*TASKS, JUDGED)
+UNASKED = (*GENERATORS[1:], *ITEM_CONTROLS)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What stands on a command line: a task for a model, or a generator without one. source: samples to go by."""
+
+    task: str | None
+    generator: str | None
+    source: Path | None = None
+
+
+def generate_samples(recipe: Recipe, wanted: Wanted, split: Path, adapter: Path | None, output: Path) -> Outcome:
+    if (wanted.task is None) == (wanted.generator is None):
+        raise InputError(f"name a --task ({', '.join(ASKED)}), or else a --generator ({', '.join(UNASKED)})")
+    if wanted.task is not None and wanted.task not in ASKED:
+        raise InputError(f"no task {wanted.task!r}; {did_you_mean(wanted.task, ASKED)}")
+    if wanted.generator is not None and wanted.generator not in UNASKED:
+        raise InputError(f"no generator {wanted.generator!r}; {did_you_mean(wanted.generator, UNASKED)}")
+    if wanted.generator in ITEM_CONTROLS:
+        return controls(recipe, wanted.generator, split, wanted.source, output)
+    if wanted.task in TASKS:
+        return ask(recipe, wanted.task, split, adapter, output, wanted.source)
+    if wanted.source is not None:
+        raise InputError(
+            f"{wanted.task or wanted.generator} goes by no other samples: leave out --from {wanted.source}"
+        )
+    return interactions(recipe, wanted.generator or "llm", split, adapter, output)
+
+
+def ask(
+    recipe: Recipe, name: str, split: Path, adapter: Path | None, output: Path, source: Path | None = None
+) -> Outcome:
+    """A task's samples, written by the model. source: profiles, for histories of invented users."""
+    asked = recipe.asked(name)
+    task = load_task(name, **{**recipe.task_options(name), **_seeded_by(name, source)})
+    size = {key: value for key, value in asked.options.items() if key in SIZES}
+    made = {
+        "split": split_content(split),
+        **answered_by(recipe, adapter),
+        **asked_for(recipe, name),
+        **({} if source is None else {"from": content(samples_file(source))}),
+        "prompt": task.prompt_hash,
+        "sampling": asdict(asked.sampling),
+        "seed": recipe.seed,
+    }
+
+    def work() -> Outcome:
+        found = read_split(split)
+        options = GenerateOptions(
+            sampling=asked.sampling,
+            seed=recipe.seed,
+            split_hash=found.hash,
+            stall_seconds=recipe.engine.stall_seconds,
+        )
+        result = generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, output)
+        return _answered(recipe, str(result), asdict(result))
+
+    return once(output, name, made, work, size=size)
+
+
+def _seeded_by(task: str, source: Path | None) -> dict[str, Any]:
+    """What of other samples a task takes as an option."""
+    if source is None:
+        return {}
+    if task != "history":
+        raise InputError(f"{task} goes by no other samples: leave out --from {source}")
+    texts = tuple(sample.text for sample in read_samples(source) if sample.kind == "profile" and sample.text)
+    if not texts:
+        raise InputError(
+            f"{source} holds no profiles for a history to begin with; `generate --task profile` makes some"
+        )
+    return {"profiles": texts}
+
+
+def preview(recipe: Recipe, name: str, split: Path, adapter: Path | None, count: int) -> Iterator[str]:
+    """What `ask` would make of the first few subjects, in words; nothing is kept."""
+    if name not in TASKS:
+        raise InputError(f"no task {name!r} to preview; {did_you_mean(name, TASKS)}")
+    found = read_split(split)
+    task = load_task(name, **{**recipe.task_options(name), "limit": count})
+    options = GenerateOptions(sampling=recipe.asked(name).sampling, seed=recipe.seed, split_hash=found.hash)
+    encoder = load_encoder(recipe.encoder, item_texts(found.training))
+    with TemporaryDirectory(prefix="llm-aug-preview-") as folder:
+        with suppress(ShortOfTarget):  # its answers are all the more worth seeing
+            generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, Path(folder))
+        yield from shown(task, found.training, Path(folder), encoder, filter_options(recipe))
+
+
+def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | None, output: Path) -> Outcome:
+    """Users for cold items: graded by the model (llm), by the funnel alone, or drawn (`controls`)."""
+    if generator not in GENERATORS:
+        raise InputError(f"no generator {generator!r}; {did_you_mean(generator, GENERATORS)}")
+    made = {"generator": generator, "split": split_content(split), **met(recipe), "seed": recipe.seed}
+    if generator == "llm":
+        made |= {**judged(recipe), **answered_by(recipe, adapter)}
+
+    def work() -> Outcome:
+        found = read_split(split)
+        candidates = candidates_of(recipe, found)
+        patience = recipe.engine.stall_seconds
+        options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash, stall_seconds=patience)
+        llm = _llm(recipe.model, adapter, recipe.engine) if generator == "llm" else None
+        result = simulate(generator, candidates, found.training, output, options, llm)
+        return _answered(recipe, str(result), {key: value for key, value in asdict(result).items() if key != "auc"})
+
+    return once(output, f"interactions by {generator}", made, work)
+
+
+def controls(recipe: Recipe, control: str, split: Path, source: Path | None, output: Path) -> Outcome:
+    """Items for users by a rule: as many as source has for each, or as many as a history would be asked for."""
+    options = recipe.task_options("history")
+    few = {name: options[name] for name in ("users_with_at_most", "events")}
+    made: dict[str, Any] = {"generator": control, "split": split_content(split), "seed": recipe.seed}
+    if source is None:
+        made |= few
+    else:
+        made["from"] = content(samples_file(source))
+    if control == "similar-items":
+        made["encoder"] = identity(recipe.encoder)
+
+    def work() -> Outcome:
+        found = read_split(split)
+        wanted = of_few_events(found.training, **few) if source is None else as_many_as(read_samples(source))
+        encoder = Cached(load_encoder(recipe.encoder, item_texts(found.training))) if "encoder" in made else None
+        result = write_controls(control, wanted, found.training, output, encoder, recipe.seed, found.hash)
+        return Outcome(str(result), asdict(result))
+
+    return once(output, control, made, work)
+
+
+@lru_cache(maxsize=1)
+def _llm(name: str, adapter: Path | None, engine: Engine) -> LLM:
+    """The model of the last stage stays loaded for the next."""
+    return load_llm(name, adapter, engine.device, engine.dtype, engine.trust_remote_code, engine.batch_tokens)
+
+
+def _answered(recipe: Recipe, line: str, counts: Mapping[str, Any]) -> Outcome:
+    """Raises ShortOfTarget where more requests failed than the recipe allows: a second run asks them again."""
+    if counts["failed"] > recipe.failed_share * counts["asked"]:
+        raise ShortOfTarget(
+            f"{counts['failed']} of {counts['asked']} requests failed: {line}; what succeeded is written, "
+            "run again to retry the others"
+        )
+    return Outcome(line, counts)
