@@ -111,14 +111,15 @@ def by_llm(arm: str) -> bool:
 
 
 def compare_all(scores: pd.DataFrame) -> list[Comparison]:
-    """Each arm with the same student on real data, in every group; the LLM arms also with every other arm, overall."""
+    """Each arm with the same student on real data, in every group; the LLM arms with every other arm, but for warm."""
     found = []
     for student, rows in scores.groupby("student", sort=False):
         arms = [arm for arm in rows["arm"].unique() if arm != REAL]
         found += [compare(scores, (student, arm), (student, REAL), group) for arm in arms for group in GROUPS]
         judged = [arm for arm in arms if by_llm(arm)]
         controls = [arm for arm in arms if arm != AGAIN and arm not in judged]
-        found += [compare(scores, (student, a), (student, b), "overall") for a in judged for b in controls]
+        duels = [((student, a), (student, b)) for a in judged for b in controls]
+        found += [compare(scores, *duel, group) for duel in duels for group in ("cold", "overall")]
     return [one for one in found if one.users]
 
 

@@ -1,0 +1,169 @@
+"""Every task asked on real catalogues, with an adapter tuned there: python -m eval.bench.tasks RECIPE ...
+
+Each RECIPE (eval/recipes/movies.yaml) says where the data lie and how they are cleaned. One adapter learns all tasks
+and styles of one split's training side; then each is asked --limit times, without an adapter and with it, and with the
+other catalogue's, and goes through the filter. A run that is there is kept.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from eval.bench.report import print_json
+from llm_aug import pipeline
+from llm_aug.config import Recipe, load_recipe
+from llm_aug.errors import LlmAugError, ShortOfTarget
+from llm_aug.files import read_json
+
+STYLES = {
+    "rewrite": ("paraphrase", "expand", "condense", "describe", "trim", "swap", "fuse", "attributes"),
+    "history": ("extend", "simulate"),
+    "review": ("write", "queries"),
+    "profile": ("interests", "group"),
+}
+JUDGES = ("history", "preference")
+# What a style needs beside its defaults.
+OPTIONS: dict[str, list[str]] = {
+    "history/extend": ["history.users_with_at_most=20", "history.max_tokens=192"],
+    "history/simulate": ["history.new_users=100", "history.max_tokens=192"],
+    "profile/group": ["profile.groups=100"],
+}
+CONSTRAINED = "history/extend, constrained"
+
+
+@dataclass(frozen=True)
+class House:
+    """One catalogue's folders. root: of all that is made from it."""
+
+    recipe: Path
+    root: Path
+    overrides: Sequence[str]
+
+    def with_(self, *overrides: str) -> Recipe:
+        return load_recipe(self.recipe, [*self.overrides, *overrides])
+
+    @property
+    def split(self) -> Path:
+        return self.root / "split"
+
+    @property
+    def adapter(self) -> Path:
+        return self.root / "adapter"
+
+    def prepare(self, minutes: float) -> None:
+        learnt = [f"{task}/{style}" for task, styles in STYLES.items() for style in styles]
+        tasks = ", ".join([*learnt, *(f"judge/{style}" for style in JUDGES)])
+        tuning = (
+            f"finetune={{tasks: [{tasks}], per_task: 1500, max_minutes: {minutes}, learning_rate: 0.003, lora_r: 32}}"
+        )
+        recipe = self.with_(tuning, "finetune.per_device_train_batch_size=16", *OPTIONS["history/simulate"])
+        pipeline.prepare(recipe, self.root / "data")
+        pipeline.split(recipe, self.root / "data", self.split)
+        pipeline.finetune(recipe, self.split, self.adapter)
+
+
+def asked(house: House, adapter: Path | None, label: str, limit: int) -> Iterator[dict[str, Any]]:
+    """A row per task and style: asked, parsed, kept, reasons of rejects and drops, and the task's own metrics."""
+    for task, styles in STYLES.items():
+        for style in styles:
+            name = f"{task}/{style}"
+            yield _asked(house, adapter, label, task, name, [f"{task}.style={style}", *OPTIONS.get(name, ())], limit)
+    constrained = ["history.constrained=true", *OPTIONS["history/extend"]]
+    yield _asked(house, adapter, label, "history", CONSTRAINED, constrained, limit)
+
+
+def _asked(
+    house: House, adapter: Path | None, label: str, task: str, name: str, overrides: Sequence[str], limit: int
+) -> dict[str, Any]:
+    recipe = house.with_(*overrides, f"{task}.limit={limit}", "finetune=null")
+    folder = house.root / label / name.replace("/", "-").replace(", ", "-")
+    row: dict[str, Any] = {"data": house.recipe.stem, "adapter": label, "task": name}
+    made = _short(lambda: pipeline.ask(recipe, task, house.split, adapter, folder / "samples"))
+    counts = read_json(folder / "samples" / "manifest.json")["counts"]
+    row |= {key: counts[key] for key in ("asked", "parsed", "reasons")}
+    if (metrics := folder / "samples" / "metrics.json").is_file():
+        row["metrics"] = read_json(metrics)
+    if made and counts["parsed"]:
+        _short(lambda: pipeline.filter_samples(recipe, folder / "samples", house.split, folder / "kept"))
+        found = read_json(folder / "kept" / "filter.json")
+        return {**row, "kept": found["counts"]["kept"], "dropped": found["reasons"]}
+    return {**row, "kept": 0, "dropped": {}}
+
+
+def _short(work: Any) -> bool:
+    """Whether the stage did what it should; too few answers are a result here."""
+    try:
+        work()
+    except ShortOfTarget as error:
+        sys.stderr.write(f"{error}\n")
+        return False
+    return True
+
+
+def judged(house: House, adapter: Path | None, label: str) -> Iterator[dict[str, Any]]:
+    """AUC inside pseudo-cold candidate lists, of the funnel, of the judge, and of both."""
+    for style in JUDGES:
+        folder = house.root / label / f"judge-{style}"
+        sizes = ["interactions.calibration_pairs=2000", "funnel.per_item=2", "funnel.per_user=2", "funnel.pool=1.2"]
+        recipe = house.with_(f"interactions.judge.style={style}", "finetune=null", *sizes)
+        pipeline.interactions(recipe, "llm", house.split, adapter, folder)
+        auc = read_json(folder / "metrics.json")["auc_in_pseudo_cold_lists"]
+        counts = read_json(folder / "manifest.json")["counts"]
+        row = {"data": house.recipe.stem, "adapter": label, "task": f"judge/{style}", "metrics": auc}
+        yield {**row, "asked": counts["asked"], "parsed": counts["asked"] - counts["failed"], "reasons": {}}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = ["| data | adapter | task | asked | parsed | kept | rejected for | dropped for | measured |"]
+    lines.append("|---|---|---|---:|---:|---:|---|---|---|")
+    for row in rows:
+        reasons = (_listed(row.get(name, {})) for name in ("reasons", "dropped"))
+        cells = [row["data"], row["adapter"], row["task"], row["asked"], row["parsed"], row.get("kept", "-")]
+        lines.append(f"| {' | '.join(map(str, [*cells, *reasons, _measured(row.get('metrics', {}))]))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _listed(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in list(reasons.items())[:3])
+
+
+def _measured(metrics: dict[str, Any]) -> str:
+    shown = {"grounding_rate": "grounded {:.1%}", "funnel": "AUC of the funnel {:.3f}", "judge": "of the judge {:.3f}"}
+    return ", ".join(words.format(metrics[name]) for name, words in shown.items() if metrics.get(name) is not None)
+
+
+def main(
+    recipes: list[Path] = typer.Argument(..., help="As eval/recipes/movies.yaml."),  # noqa: B008
+    minutes: float = typer.Option(12.0, help="Of fine-tuning, per catalogue."),
+    limit: int = typer.Option(100, help="Requests per task and style."),
+    output: Path = typer.Option(Path("runs") / "tasks", "--output", "-o"),  # noqa: B008
+    overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE"),  # noqa: B008
+    as_json: bool = typer.Option(False, "--json"),
+) -> None:
+    houses = [House(recipe, output / recipe.stem, overrides) for recipe in recipes]
+    rows: list[dict[str, Any]] = []
+    for house in houses:
+        house.prepare(minutes)
+        tuned = {"none": None, "own": house.adapter}
+        for label, adapter in tuned.items():
+            rows += [*asked(house, adapter, label, limit), *judged(house, adapter, label)]
+    for house, other in zip(houses, [*houses[1:], *houses[:1]], strict=True):
+        if other is not house:
+            rows += asked(house, other.adapter, f"of {other.recipe.stem}", limit)
+    if as_json:
+        print_json(rows)
+    else:
+        sys.stdout.write(table(rows))
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except LlmAugError as error:
+        raise SystemExit(str(error)) from error
