@@ -24,6 +24,16 @@ Preview = Annotated[
 ]
 Patience = Annotated[float | None, typer.Option(help="End with exit code 75 when the model says nothing for so long.")]
 TaskOptions = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option that only the task has.")]
+MaybeOutput = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write; a killed run goes on.")]
+Task = Annotated[str | None, typer.Option(help="rewrite, history, review, profile; interactions: users of cold items.")]
+Generator = Annotated[
+    str | None,
+    typer.Option(help="Without a model: funnel, random, active, shuffled, popular-items, similar-reviews, ..."),
+]
+Source = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="SAMPLES", help="Samples to go by: profiles, reviews, volumes to equal."),
+]
 Synthetic = Annotated[list[Path] | None, typer.Option(metavar="KEPT", help="Samples to merge in; may be repeated.")]
 Fixed = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the student: factors=32.")]
 Users = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this user; may be repeated.")]
@@ -117,25 +127,11 @@ def finetune(
 
 def generate(
     split: SplitFolder,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder to write; a killed run goes on.")
-    ] = None,
+    output: MaybeOutput = None,
     preview: Preview = None,
-    task: Annotated[
-        str | None, typer.Option(help="rewrite (item texts), interactions (users of cold items), ...")
-    ] = None,
-    generator: Annotated[
-        str | None,
-        typer.Option(
-            help="Instead, without a model: funnel, random, active, shuffled, popular-items, similar-items, ..."
-        ),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="SAMPLES", help="Samples to go by: profiles to begin a history, volumes to equal."
-        ),
-    ] = None,
+    task: Task = None,
+    generator: Generator = None,
+    source: Source = None,
     style: Style = None,
     model: Model = None,
     adapter: Annotated[Path | None, typer.Option(help="Folder that `llm-aug finetune` wrote.")] = None,

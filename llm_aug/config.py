@@ -95,7 +95,7 @@ class Recipe(Section):
 
     def task_options(self, task: str) -> dict[str, Any]:
         """What `load_task` takes: the task's section, and what the recipe says for all stages."""
-        given = {"seed": self.seed, "encoder": self.encoder}
+        given = {"seed": self.seed}
         own = {field.name for field in fields(task_class(task))}
         return {**self.asked(task).options, **{name: value for name, value in given.items() if name in own}}
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from llm_aug import seeds
 from llm_aug.answers import Answers, kept, locked, open_answers, say, write_manifest
-from llm_aug.backends import LLM
+from llm_aug.backends import LLM, Restricted
 from llm_aug.breaker import Breaker, listed
 from llm_aug.data import Completion, Dataset, Origin, Reject, Request, Sample, Sampling
 from llm_aug.errors import LlmAugError, ShortOfTarget
@@ -77,8 +77,7 @@ def generate(task: Task, dataset: Dataset, llm: LLM, options: GenerateOptions, o
         answers = open_answers(output, config)
         write_manifest(output, config, state="running")
         requests, unaskable = _requests(task, dataset)
-        held = llm.restricted(task.titles(), task.events) if is_held(task) and requests else llm
-        asking = _Asking(task, requests, held, options, answers)
+        asking = _Asking(task, requests, llm, options, answers)
         say(f"{task.name}: {asking.reused}/{len(requests)} done, {len(asking.todo)} to do")
         meter = Meter(task.name, len(requests), asking.reused, output)
         with kept(answers, meter, options.stall_seconds) as watchdog:
@@ -111,7 +110,7 @@ def recipe(task: Task, dataset: Dataset, llm: LLM, options: GenerateOptions) -> 
         "seed": options.seed,
         "split_hash": options.split_hash,
         "input": dataset_hash(dataset),
-        **({"constrained": True} if is_held(task) else {}),
+        **({"constrained": task.events} if is_held(task) else {}),
     }
 
 
@@ -126,13 +125,9 @@ def dataset_hash(dataset: Dataset) -> str:
 
 
 def _requests(task: Task, dataset: Dataset) -> tuple[list[Request], list[Reject]]:
-    requests: list[Request] = []
-    unaskable: list[Reject] = []
-    for entry in task.requests(dataset):
-        if isinstance(entry, Request):
-            requests.append(entry)
-        else:
-            unaskable.append(entry)
+    entries = list(task.requests(dataset))
+    requests = [entry for entry in entries if isinstance(entry, Request)]
+    unaskable = [entry for entry in entries if isinstance(entry, Reject)]
     doubled = [key for key, count in Counter(request.key for request in requests).items() if count > 1]
     if doubled:
         raise LlmAugError(f"task {task.name} asks twice under the key {doubled[0]!r}")
@@ -158,6 +153,7 @@ class _Asking:
         self.llm = llm
         self.options = options
         self.answers = answers
+        self._held: Restricted | None = None
         self._read: dict[int, Outcome] = {}
         self.todo = [n for n, request in enumerate(requests) if not answers.good(request.key, request.prompt)]
 
@@ -212,8 +208,7 @@ class _Asking:
         requests = [self.requests[number] for number in numbers]
         row_seeds = [_seed(self.options.seed, request) for request in requests]
         waiting = set(range(len(requests)))
-        prompts = [request.prompt for request in requests]
-        for row, completion in self.llm.complete(prompts, self.options.sampling, row_seeds):
+        for row, completion in self._complete(requests, row_seeds):
             if row not in waiting:
                 twice = f"twice ({requests[row].key})" if 0 <= row < len(requests) else "that was not asked"
                 raise LlmAugError(f"model {self.llm.name} answered row {row} of {len(requests)} prompts {twice}")
@@ -225,6 +220,13 @@ class _Asking:
                 f"model {self.llm.name} gave no answer to {len(waiting)} of {len(requests)} prompts, "
                 f"the first is row {row} ({requests[row].key})"
             )
+
+    def _complete(self, asked: Sequence[Request], keys: Sequence[int]) -> Iterator[tuple[int, Completion]]:
+        prompts, sampling, task = [request.prompt for request in asked], self.options.sampling, self.task
+        if not is_held(task):
+            return self.llm.complete(prompts, sampling, keys)
+        self._held = self._held or self.llm.restricted(task.titles(), task.events)
+        return self._held.complete(prompts, sampling, keys, lambda row: task.barred(asked[row]))
 
     def outcomes(self) -> dict[int, Outcome]:
         """Of every answered request, by its number and in that order; what an earlier run was told is read now."""

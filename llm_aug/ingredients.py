@@ -77,7 +77,7 @@ def asked_for(recipe: Recipe, task: str) -> dict[str, Any]:
     """What decides on a task's requests, but for how many there are."""
     options = recipe.task_options(task)
     made: dict[str, Any] = {"options": {key: value for key, value in options.items() if key not in (*SIZES, "encoder")}}
-    return {**made, "encoder": identity(recipe.encoder)} if "encoder" in options else made
+    return {**made, "encoder": identity(options["encoder"])} if "encoder" in options else made
 
 
 def answered_by(recipe: Recipe, adapter: Path | None) -> dict[str, str]:

@@ -53,23 +53,35 @@ def finite(vectors: Vectors) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1))
 
 
-def nearest(queries: Vectors, base: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
-    """Scores (inner products, highest first) and row numbers in base, both [len(queries), min(k, len(base))].
+class Index:
+    """Exact neighbours among rows [n, d], by inner product; zero rows score 0.
 
     FAISS answers a NaN query with the row number -1, which reads as "nothing is near". So a query that is not
-    `finite`, or a base row with a NaN or infinity, is refused with ValueError: mask them first. Zero base rows score 0.
+    `finite`, or a base row with a NaN or infinity, is refused with ValueError: mask them first.
     """
-    import faiss
 
-    if not finite(queries).all() or not np.isfinite(base).all():
-        raise ValueError("nearest() was handed zero or non-finite vectors; mask them with finite() first")
-    k = min(k, len(base))
-    if k < 1 or not len(queries):
-        return np.zeros((len(queries), max(k, 0)), np.float32), np.zeros((len(queries), max(k, 0)), np.int64)
-    index = faiss.IndexFlatIP(base.shape[1])
-    index.add(np.ascontiguousarray(base, dtype=np.float32))
-    scores, rows = index.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-    return scores, rows
+    def __init__(self, base: Vectors) -> None:
+        import faiss
+
+        if not np.isfinite(base).all():
+            raise ValueError("a row of the base is not finite; mask them with finite() first")
+        self._rows = faiss.IndexFlatIP(base.shape[1])
+        self._rows.add(np.ascontiguousarray(base, dtype=np.float32))
+
+    def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+        """Scores, highest first, and row numbers, both [len(queries), min(k, n)]."""
+        if not finite(queries).all():
+            raise ValueError("a query is zero or not finite; mask them with finite() first")
+        k = min(k, self._rows.ntotal)
+        if k < 1 or not len(queries):
+            return np.zeros((len(queries), max(k, 0)), np.float32), np.zeros((len(queries), max(k, 0)), np.int64)
+        scores, rows = self._rows.search(np.ascontiguousarray(queries, dtype=np.float32), k)
+        return scores, rows
+
+
+def nearest(queries: Vectors, base: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
+    """`Index.search` of a base that is asked once."""
+    return Index(base).search(queries, k)
 
 
 def _clean(texts: Sequence[str]) -> list[str]:
@@ -152,7 +164,7 @@ def _sentence_model(source: str) -> Encoder:
 
 @dataclass
 class LexicalEncoder:
-    """Word counts, hashed or TF-IDF, through an optional projection; both are fitted scikit-learn objects."""
+    """Counts of words or runs of letters, hashed or TF-IDF, through an optional projection: scikit-learn objects."""
 
     name: str
     vectorizer: Any
@@ -164,13 +176,22 @@ class LexicalEncoder:
         return unit(rows[: len(texts)])
 
 
-def _hashed(argument: str, corpus: Sequence[str] | None) -> Encoder:
-    from sklearn.feature_extraction.text import HashingVectorizer
-
+def _dimension(kind: str, argument: str, default: int) -> int:
     if argument and not (argument.isdigit() and int(argument) > 0):
-        raise InputError(f"encoder 'hash:{argument}': the dimension is a positive number, as in hash:512")
-    dimension = int(argument or 512)
-    return LexicalEncoder(f"hash:{dimension}", HashingVectorizer(n_features=dimension, norm=None))
+        raise InputError(f"encoder '{kind}:{argument}': the dimension is a positive number, as in {kind}:{default}")
+    return int(argument or default)
+
+
+def _hashing(kind: str, **options: Any) -> Callable[[str, Sequence[str] | None], Encoder]:
+    """Counts of words, or of what else the options of a HashingVectorizer say."""
+
+    def load(argument: str, corpus: Sequence[str] | None) -> Encoder:
+        from sklearn.feature_extraction.text import HashingVectorizer
+
+        dimension = _dimension(kind, argument, 512)
+        return LexicalEncoder(f"{kind}:{dimension}", HashingVectorizer(n_features=dimension, norm=None, **options))
+
+    return load
 
 
 def fit_tfidf(texts: Sequence[str], dimensions: int = 256, seed: int = 0) -> Encoder:
@@ -196,20 +217,20 @@ def fit_tfidf(texts: Sequence[str], dimensions: int = 256, seed: int = 0) -> Enc
 def _fitted_tfidf(argument: str, corpus: Sequence[str] | None) -> Encoder:
     if corpus is None:
         raise InputError("encoder 'tfidf' is fitted on a catalogue, and there is none here; choose minilm or hash:512")
-    if argument and not (argument.isdigit() and int(argument) > 0):
-        raise InputError(f"encoder 'tfidf:{argument}': the dimension is a positive number, as in tfidf:256")
-    return fit_tfidf(corpus, int(argument or 256))
+    return fit_tfidf(corpus, _dimension("tfidf", argument, 256))
 
 
 ENCODERS: dict[str, Callable[[str, Sequence[str] | None], Encoder]] = {
     "minilm": _minilm,
-    "hash": _hashed,
+    "hash": _hashing("hash"),
+    "letters": _hashing("letters", analyzer="char_wb", ngram_range=(2, 3)),  # see eval.bench.grounding
     "tfidf": _fitted_tfidf,
 }
 
 
 def load_encoder(name: str, corpus: Sequence[str] | None = None) -> Encoder:
-    """`minilm[:float32]`, `hash[:DIM]`, `tfidf[:DIM]` (fitted on corpus), a folder, or a hub id owner/name.
+    """`minilm[:float32]`, `hash[:DIM]` (words), `letters[:DIM]` (runs of them), `tfidf[:DIM]` (fitted on corpus), a
+    folder, or a hub id owner/name.
 
     Raises InputError for an unknown name and Unavailable where a package or a model is not there.
     """

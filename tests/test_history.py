@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from llm_aug.backends import load_llm
+from llm_aug.backends.hf import HF
 from llm_aug.backends.scripted import Answer, Scripted
-from llm_aug.backends.trie import LineTrie
 from llm_aug.data import (
     Completion,
     Dataset,
@@ -194,7 +194,7 @@ def test_the_grounding_rate_counts_each_answer_once() -> None:
     found = task.metrics()
     assert (found["answers"], found["titles"], found["grounding_rate"]) == (1, 4, 0.75)
     assert (found["kept"], found["known"], found["ungrounded"]) == (2, 1, 1)
-    assert found["encoder"] == "hash:256"
+    assert found["encoder"] == "letters:512"
 
 
 def test_answers_are_not_read_before_the_catalogue() -> None:
@@ -314,21 +314,66 @@ def test_generate_keeps_every_count_and_resumes_without_a_call(tmp_path: Path) -
     assert samples_from(read_parquet(tmp_path / "samples.parquet")) == samples
 
 
-def test_what_may_be_written_leads_back_to_items_the_user_has_not() -> None:
+def test_titles_that_parse_would_refuse_are_barred() -> None:
+    years = ["1999", "", "soon", "2001", "2002", "2030", "2002-01-01", "2001-01-01", "1990", "1990"]
     task = History()
-    requests = asked(task, dataset([*FRUITS[:8], "Fig", "Date"]))
-    assert task.titles() == ["Apple", "Pear", "Plum", "Quince", "Cherry", "Lime"]
-    assert task.known(requests["u1"]) == ["Apple", "Pear", "Plum"]
-    trie = LineTrie(task.titles(), lambda text: [ord(letter) for letter in text], ends=[0], most=task.events)
-    known = [tuple(map(ord, title)) for title in task.known(requests["u1"])]
-    ids: list[int] = []
-    while (token := max(trie.allowed(ids, known))) not in trie.ends:
-        ids.append(token)
-    pairs = task.parse(requests["u1"], Completion("".join(map(chr, ids)), "stop", len(ids)))
-    assert [pair.item_id for pair in pairs if isinstance(pair, Pair)] == ["i3", "i7", "i4"]
-    assert task.metrics()["grounding_rate"] == 1
-    repeated = History()
-    assert repeated.known(asked(repeated, dataset(events=[("u1", [0, 0])]))["u1"]) == []
+    requests = asked(task, dataset([*FRUITS[:8], "Fig", "Mango:"], year=years))
+    assert task.titles() == ["Apple", "Pear", "Plum", "Quince", "Cherry", "Fig (2030)", "Date", "Lime", "Fig (1990)"]
+    assert sorted(task.barred(requests["u1"])) == ["Apple", "Cherry", "Date", "Fig (2030)", "Pear", "Plum"]
+    timeless = History()
+    requests = asked(timeless, dataset(timed=False, year=years))
+    assert sorted(timeless.barred(requests["u2"])) == ["Cherry", "Quince"]
+
+
+def test_what_is_barred_is_what_parse_refuses_where_the_log_holds_repeats() -> None:
+    data = dataset(events=[("u1", [0, 0, 1, 1]), ("u2", [3, 4, 3, 4])])
+    barred = []
+    for seed in range(30):
+        task = History(seed=seed)
+        request = asked(task, data)["u1"]
+        free = [title for title in FRUITS if title not in task.barred(request)]
+        assert [FRUITS[int(item[1:])] for item in items(parsed("\n".join(FRUITS), data=data, seed=seed))] == free[:5]
+        barred.append(len(task.barred(request)))
+    assert set(barred) == {0, 1, 2}
+
+
+YEARS = ["1990"] * 8 + ["2001-09-09", "2030"]
+
+
+@pytest.mark.parametrize("architecture", ["llama", "t5"])
+@pytest.mark.parametrize("style", ["extend", "simulate"])
+def test_a_constrained_model_writes_usable_titles_alone(
+    model_folder: Callable[..., Path], tmp_path: Path, architecture: str, style: str
+) -> None:
+    """u3 has all but two, of which one is yet to come; u4 has all: what is left of an answer is shorter, or empty."""
+    llm = load_llm(str(model_folder(architecture)), device="cpu")
+    assert isinstance(llm, HF)
+    events = [("u1", [0, 1, 2]), ("u2", [3, 4]), ("u3", [*range(8)]), ("u4", [*range(10)]), ("u5", [6])]
+    data = dataset(events=events, year=YEARS, colours=["red"] * 10)
+    task = History(style=style, events=3, users_with_at_most=10, copies=4 if style == "extend" else 1, new_users=9)
+    task.constrained = True
+    options = GenerateOptions(sampling=Sampling(max_tokens=60))
+    result = generate(task, data, llm, options, tmp_path / "all")
+    samples = samples_from(read_parquet(tmp_path / "all" / "samples.parquet"))
+    expected = {"u1": 3, "u2": 3, "u3": 1, "u5": 3} if style == "extend" else {f"synthetic/{n}": 3 for n in range(9)}
+    assert {sample.subject: len(sample.interactions or ()) for sample in samples} == expected
+    assert result.reasons == ({"empty": 4} if style == "extend" else {})
+    told = task.metrics()
+    assert told["titles"] == told["kept"] == sum(len(sample.interactions or ()) for sample in samples)
+    llm.engine.budget.tokens = 1
+    generate(task, data, llm, replace(options, chunk=1), tmp_path / "one")
+    assert (tmp_path / "one/samples.parquet").read_bytes() == (tmp_path / "all/samples.parquet").read_bytes()
+
+
+def test_a_constrained_answer_that_is_cut_loses_its_last_title(
+    model_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    llm = load_llm(str(model_folder("llama")), device="cpu")
+    task = History(constrained=True, users_with_at_most=9)
+    result = generate(task, dataset(), llm, GenerateOptions(sampling=Sampling(max_tokens=8)), tmp_path)
+    assert set(result.reasons) <= {"truncated"}
+    told = task.metrics()
+    assert 0 < told["titles"] == told["kept"] < 3 * 5
 
 
 HOSTILE = [

@@ -12,7 +12,7 @@ import pytest
 
 from llm_aug import vectors
 from llm_aug.errors import InputError, Unavailable
-from llm_aug.vectors import Cached, Vectors, finite, fit_tfidf, load_encoder, nearest, unit
+from llm_aug.vectors import Cached, Index, Vectors, finite, fit_tfidf, load_encoder, nearest, unit
 
 FRUITS = ["red apple", "green apple", "fast red car", "slow green train"]
 
@@ -65,7 +65,22 @@ def test_nearest_refuses_what_faiss_answers_with_minus_one(value: float) -> None
             nearest(good, bad, 1)
 
 
-@pytest.mark.parametrize("name", ["hash:64", "tfidf", "tfidf:2"])
+def test_an_index_is_built_once_and_asked_often() -> None:
+    index = Index(np.eye(3, dtype=np.float32))
+    for row in range(3):
+        assert index.search(np.eye(3, dtype=np.float32)[[row]], 1)[1].tolist() == [[row]]
+
+
+def test_letters_tell_what_is_spelled_alike() -> None:
+    encoder = load_encoder("letters")
+    assert encoder.name == "letters:512"
+    written, misspelled, other = encoder.encode(["green apple", "grean aple", "slow train"])
+    assert written @ misspelled > 0.5 > 0.2 > written @ other
+    words = load_encoder("hash").encode(["green apple", "grean aple"])
+    assert words[0] @ words[1] == 0
+
+
+@pytest.mark.parametrize("name", ["hash:64", "letters:64", "tfidf", "tfidf:2"])
 def test_lexical_encoders(name: str) -> None:
     encoder = load_encoder(name, FRUITS)
     rows = encoder.encode(["apple", "apple apple", "", "red \ud800 car", "x" * 10**6])
@@ -91,6 +106,7 @@ def test_a_fitted_encoder_is_named_after_its_corpus() -> None:
     [
         ("minilmm", "did you mean 'minilm'"),
         ("hash:many", "positive number"),
+        ("letters:0", "positive number, as in letters:512"),
         ("tfidf", "fitted on a catalogue"),
         ("minilm:int8", "float32 or bfloat16"),
     ],

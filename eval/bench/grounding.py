@@ -1,4 +1,4 @@
-"""Disturbed titles and absent ones, grounded in real catalogues: python -m eval.bench.grounding [--json] [--data FOLDER]
+"""Disturbed titles and absent ones, grounded in real catalogues: python -m eval.bench.grounding [--data FOLDER]
 
 FOLDER holds data sets, each a folder with items.parquet. A tenth of each catalogue is taken out of it; of the titles
 that stay some are written otherwise, in ways drawn by seed, and those that were taken out are asked as they are.
@@ -48,6 +48,16 @@ class Share:
     right: float
     wrong: float
     none: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """shares: by way of disturbing. ms_per_line: once the catalogue is encoded."""
+
+    floor: float
+    margin: float
+    ms_per_line: float
+    shares: dict[str, Share]
 
 
 def typo(title: str, random: Random) -> str:
@@ -110,22 +120,18 @@ def _kind(item: str, meant: str) -> str:
     return "none" if not item else "right" if item == meant else "wrong"
 
 
-def measure(items: pd.DataFrame, encoder: str, titles: int, seed: int) -> tuple[dict[str, Share], dict[str, float]]:
-    """Shares by way of disturbing; floor, margin, and milliseconds for a line once the catalogue is encoded."""
+def measure(items: pd.DataFrame, encoder: str, titles: int, seed: int) -> Measured:
     random = seeds.generator(seed, "bench", "grounding", "held out")
     out = random.random(len(items)) < HELD_OUT
-    release = "year" if "year" in items else None
-    grounding = Grounding(items[~out], encoder, release=release)
-    named = [item for item in grounding.names if grounding.ground(grounding.names[item]).item == item]
+    grounding = Grounding(items[~out], encoder, release="year" if "year" in items else None)
+    named = [item for item, name in grounding.names.items() if grounding.ground(name).item == item]
     some = [named[place] for place in random.permutation(len(named))[:titles]]
     asked = disturbed(grounding, some, seed)
-    absent = [title for title in items[out]["title"] if key(title) not in grounding.items]
-    asked["absent"] = [(title, "") for title in absent]
-    figures = {"floor": round(grounding.floor, 3), "margin": round(grounding.margin, 3)}
-    started = time.perf_counter()
-    found = {way: share(grounding, lines) for way, lines in asked.items()}
-    lines = sum(map(len, asked.values()))
-    return found, figures | {"ms_per_line": round(1000 * (time.perf_counter() - started) / lines, 3)}
+    asked["absent"] = [(title, "") for title in items[out]["title"] if key(title) not in grounding.items]
+    floor, started = grounding.floor, time.perf_counter()
+    shares = {way: share(grounding, lines) for way, lines in asked.items()}
+    spent = 1000 * (time.perf_counter() - started) / sum(map(len, asked.values()))
+    return Measured(round(floor, 3), grounding.margin, round(spent, 2), shares)
 
 
 def main(
@@ -136,23 +142,22 @@ def main(
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """encoder: may be given several times. titles: disturbed in each catalogue."""
-    results = []
-    for path in sorted(data.glob("*/items.parquet")):
-        items = read_items(path)
-        for name in encoder or ENCODERS:
-            shares, figures = measure(items, name, titles, seed)
-            results.append({"data": path.parent.name, "encoder": name, **figures, "lines": shares})
+    catalogues = {path.parent.name: read_items(path) for path in sorted(data.glob("*/items.parquet"))}
+    found = {
+        (name, one): measure(items, one, titles, seed)
+        for name, items in catalogues.items()
+        for one in encoder or ENCODERS
+    }
     if as_json:
-        print_json([{**one, "lines": {way: asdict(found) for way, found in one["lines"].items()}} for one in results])
+        print_json([{"data": name, "encoder": one, **asdict(measured)} for (name, one), measured in found.items()])
         return
-    for one in results:
-        figures = ", ".join(f"{name} {one[name]}" for name in ("floor", "margin", "ms_per_line"))
-        rows = [f"{one['data']}, {one['encoder']}: {figures}", f"{'':16}   lines  right %  wrong %   none %"]
-        rows += [
-            f"  {way:14} {found.lines:7} {found.right:8.1f} {found.wrong:8.1f} {found.none:8.1f}"
-            for way, found in one["lines"].items()
+    for (name, one), measured in found.items():
+        lines = [f"{name}, {one}: floor {measured.floor}, margin {measured.margin}, {measured.ms_per_line} ms a line"]
+        lines.append(f"{'':16}   lines  right %  wrong %   none %")
+        lines += [
+            f"  {way:14} {s.lines:7} {s.right:8.1f} {s.wrong:8.1f} {s.none:8.1f}" for way, s in measured.shares.items()
         ]
-        sys.stdout.write("\n".join(rows) + "\n\n")
+        sys.stdout.write("\n".join(lines) + "\n\n")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ BENCHES = {
     "scoring": "Log-probabilities with and without shared prefixes, computations per second.",
     "determinism": "Percent of rows whose text changes with the batch they are in.",
     "streaming": "100,000 requests to a scripted model: speed and memory of everything around the model.",
+    "grounding": "Disturbed titles and absent ones, grounded in the development catalogues by each encoder.",
     "crash": "Stages killed at seeded file-system events and run again: equal to an undisturbed run?",
 }
 SECTION = re.compile(r"^## (\w+)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)

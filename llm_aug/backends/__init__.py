@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +19,8 @@ BACKENDS = {
     "hf": "llm_aug.backends.hf:load",
     "scripted": "llm_aug.backends.scripted:load",
 }
+
+Barred = Callable[[int], Collection[str]]  # of a row; asked when the row begins, since a list of lists may be long
 
 
 class LLM(Protocol):
@@ -37,8 +39,8 @@ class LLM(Protocol):
         with finish 'error'.
         """
 
-    def restricted(self, lines: Sequence[str], most: int) -> LLM:
-        """The same model, whose answers are lists of at most so many of these lines, none twice, and nothing else.
+    def restricted(self, lines: Sequence[str], count: int) -> Restricted:
+        """The same model, whose answers are lists of so many of these lines, none twice, and nothing else.
 
         Raises InputError where the engine cannot do that.
         """
@@ -48,6 +50,16 @@ class LLM(Protocol):
 
         A prompt that cannot be scored (too long for the model, not encodable) is a row of NaN: the caller rejects it.
         """
+
+
+class Restricted(Protocol):
+    """A model that writes lists of known lines."""
+
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int], barred: Barred
+    ) -> Iterator[tuple[int, Completion]]:
+        """As `LLM.complete`, without the lines that each row's answer may not name; the list is shorter only where
+        fewer lines are left, or max_tokens cut it, and empty where all are barred."""
 
 
 @dataclass(frozen=True)

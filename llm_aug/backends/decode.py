@@ -6,7 +6,7 @@ Every row draws its own noise, so that its text does not depend on its neighbour
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,21 +18,29 @@ from llm_aug.backends.batching import is_memory_error, release_memory
 from llm_aug.backends.loading import Engine
 from llm_aug.backends.prefixes import State, Tokens, read_prompts
 from llm_aug.backends.states import CausalState
+from llm_aug.backends.trie import LineAnswer, masked
 from llm_aug.data import Completion, Sampling
 
 REFILL = 8  # rows join when an eighth of the batch is free: reading one row takes as long as reading a few
 
 Ended = tuple[int, Completion]
+Begun = Callable[[int], LineAnswer]  # of a row, whenever it begins
 
 
 def decode(
-    engine: Engine, prompts: Sequence[Tokens], sampling: Sampling, seeds: Sequence[int], rows: Sequence[int]
+    engine: Engine,
+    prompts: Sequence[Tokens],
+    sampling: Sampling,
+    seeds: Sequence[int],
+    rows: Sequence[int],
+    begun: Begun | None = None,
 ) -> Iterator[Ended]:
     """(row, completion) of these rows of prompts, as they end; the longest join first, so that memory runs out early.
 
-    After a memory error the rows in flight begin anew in smaller batches; a row too large even alone fails alone.
+    begun: the lists that the rows write, where they write nothing else. After a memory error the rows in flight begin
+    anew in smaller batches; a row too large even alone fails alone.
     """
-    work = _Work(engine, prompts, sampling, seeds)
+    work = _Work(engine, prompts, sampling, seeds, begun)
     waiting = deque(sorted(rows, key=lambda row: (-len(prompts[row]), row)))
     while waiting or work.rows:
         admitted = [waiting.popleft() for _ in range(work.vacancies(waiting))]
@@ -54,15 +62,18 @@ def decode(
 class _Work:
     """The rows in flight. state: what the model remembers of them. logits: of their next tokens. written: so far.
 
-    ended: rows that are done, also where the step in which they ended could not be finished.
+    answers: where they write known lines, what of them. ended: rows that are done, also where the step in which they
+    ended could not be finished.
     """
 
     engine: Engine
     prompts: Sequence[Tokens]
     sampling: Sampling
     seeds: Sequence[int]
+    begun: Begun | None
     rows: list[int] = field(default_factory=list)
     written: dict[int, Tokens] = field(default_factory=dict)
+    answers: dict[int, LineAnswer] = field(default_factory=dict)
     state: State | None = None
     logits: Tensor | None = None
     ended: list[Ended] = field(default_factory=list)
@@ -89,8 +100,8 @@ class _Work:
         keys = torch.tensor([self.seeds[row] for row in self.rows], device=device)
         steps = torch.tensor([len(self.written[row]) for row in self.rows], device=device)
         logits = self.logits
-        if self.engine.trie is not None:
-            logits = self.engine.trie.masked(logits, [self.written[row] for row in self.rows])
+        if self.begun is not None:
+            logits = masked(logits, [self.answers[row] for row in self.rows])
         tokens = draw.next_tokens(logits, self.sampling, keys, steps).tolist()
         going = []
         for place, (row, token) in enumerate(zip(self.rows, tokens, strict=True)):
@@ -99,6 +110,7 @@ class _Work:
                 going.append(place)
             else:
                 self.ended.append((row, _completion(self.engine, self.written.pop(row), finish)))
+                self.answers.pop(row, None)
         if not going:
             self.rows, self.state, self.logits = [], None, None
             return
@@ -120,6 +132,8 @@ class _Work:
                 self.logits = torch.cat([self.logits, logits])
             self.rows += new
             self.written |= {row: [] for row in new}
+            if self.begun is not None:
+                self.answers |= {row: self.begun(row) for row in new}
 
     def _finish(self, row: int, token: int) -> Literal["stop", "length", "error"] | None:
         """How the row ends with this token; None where it goes on."""
@@ -128,6 +142,10 @@ class _Work:
         if token in self.engine.rendering.ends:
             return "stop"
         self.written[row].append(token)
+        if row in self.answers:
+            self.answers[row].write(token)
+            if self.answers[row].over:
+                return "stop"
         return "length" if len(self.written[row]) == self.sampling.max_tokens else None
 
     def give_up(self, admitted: Sequence[int]) -> list[int]:
@@ -138,7 +156,7 @@ class _Work:
         done = {row for row, _ in self.ended}
         rows = sorted({*self.rows, *admitted} - done, key=lambda row: (-len(self.prompts[row]), row))
         self.state = self.logits = None
-        self.rows, self.written = [], {}
+        self.rows, self.written, self.answers = [], {}, {}
         release_memory()
         if len(rows) > 1 or done:
             self.engine.budget.shrink(max(map(self.cost, rows), default=1), len(rows) + len(done))

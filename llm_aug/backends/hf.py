@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from llm_aug.backends import LoadOptions, Scores
-from llm_aug.backends.decode import decode
+from llm_aug.backends import Barred, LoadOptions, Scores
+from llm_aug.backends.decode import Begun, decode
 from llm_aug.backends.loading import Engine, adapter_revision, load_engine, weights_source
 from llm_aug.backends.scoring import score_rows
 from llm_aug.backends.trie import LineTrie
@@ -43,15 +43,26 @@ class HF:
         In float32 a row's text is equal in every batch but for ties that rounding decides; in bfloat16 these are more
         frequent (eval.bench.determinism).
         """
+        return self.completed(prompts, sampling, seeds)
+
+    def completed(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int], begun: Begun | None = None
+    ) -> Iterator[tuple[int, Completion]]:
+        """As `complete`; begun: each row's answer, where it may not be just any."""
         rows = self.engine.rendering.prompt_ids(prompts)
         refused = {row: self.engine.refusal(ids, sampling.max_tokens) for row, ids in enumerate(rows)}
         yield from ((row, Completion(why, "error", 0)) for row, why in refused.items() if why)
-        yield from decode(self.engine, rows, sampling, seeds, [row for row, why in refused.items() if not why])
+        runnable = [row for row, why in refused.items() if not why]
+        yield from decode(self.engine, rows, sampling, seeds, runnable, begun)
 
-    def restricted(self, lines: Sequence[str], most: int) -> HF:
+    def restricted(self, lines: Sequence[str], count: int) -> RestrictedHF:
+        """Lines that the tokenizer cannot write, such as letters it does not have, are left out."""
         rendering = self.engine.rendering
-        trie = LineTrie(lines, rendering.answer_ids, rendering.ends, most=most)
-        return HF(self.name, replace(self.engine, trie=trie), self.adapter)
+        encoded = {line: rendering.answer_ids(line) for line in lines}
+        written = {line: ids for line, ids in encoded.items() if rendering.answer_text(ids).split() == line.split()}
+        separator = rendering.answer_ids("\n")
+        parts = "\n" in rendering.tokenizer.decode(separator)
+        return RestrictedHF(self, LineTrie(written, separator if parts else (), rendering.ends, count))
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         """Raises InputError on a continuation without tokens. NaN for a prompt that `complete` would refuse."""
@@ -60,3 +71,16 @@ class HF:
             raise InputError(f"continuation {continuations[endings.index([])]!r} has no tokens")
         sums = score_rows(self.engine, self.engine.rendering.prompt_ids(prompts), endings)
         return Scores(sums, np.array([len(ending) for ending in endings], dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class RestrictedHF:
+    """See `LLM.restricted`."""
+
+    llm: HF
+    trie: LineTrie
+
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int], barred: Barred
+    ) -> Iterator[tuple[int, Completion]]:
+        return self.llm.completed(prompts, sampling, seeds, lambda row: self.trie.answer(barred(row)))

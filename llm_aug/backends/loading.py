@@ -20,7 +20,6 @@ from llm_aug.backends import LoadOptions, attention
 from llm_aug.backends.batching import Budget
 from llm_aug.backends.rendering import Rendering
 from llm_aug.backends.states import CausalState, Seq2SeqState, pad_left, prefixes_can_be_shared
-from llm_aug.backends.trie import LineTrie
 from llm_aug.errors import InputError, Unavailable, did_you_mean
 from llm_aug.files import fingerprint, read_json, sha256_file
 
@@ -38,8 +37,7 @@ _BATCH_TOKENS = {"cpu": 32768, "cuda": 65536}
 class Engine:
     """A loaded model with everything that decoding and scoring need.
 
-    limit: most positions, None where unlimited. read_tokens: of prompts to read at once, padding included. trie: of the
-    lines that an answer is made of, where it is held to some.
+    limit: most positions, None where unlimited. read_tokens: of prompts to read at once, padding included.
     """
 
     model: Any
@@ -50,7 +48,6 @@ class Engine:
     shares_prefixes: bool
     decoder_start: tuple[int, ...]
     read_tokens: int = 1 << 62
-    trie: LineTrie | None = None
 
     @property
     def seq2seq(self) -> bool:

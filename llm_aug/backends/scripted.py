@@ -10,16 +10,17 @@ groups may be used in the answer. Of several answers the row's seed chooses one.
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from llm_aug.backends import LoadOptions, Scores
+from llm_aug.backends import Barred, LoadOptions, Scores
 from llm_aug.data import Completion, Prompt, Sampling
 from llm_aug.errors import InputError
 from llm_aug.files import fingerprint, read_json
@@ -96,14 +97,36 @@ class Scripted:
             answer = self._answer(prompt, sampling, seed)
             yield row, answer if isinstance(answer, Completion) else _cut(answer, sampling)
 
-    def restricted(self, lines: Sequence[str], most: int) -> Scripted:
-        raise InputError(f"{self.name} says what its script says: it cannot be held to a list of lines")
+    def restricted(self, lines: Sequence[str], count: int) -> RestrictedScript:
+        return RestrictedScript(self, tuple(dict.fromkeys(lines)), count)
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         self.calls.append(Call("score", len(prompts)))
         rows = [[self._score(prompt, continuation) for continuation in continuations] for prompt in prompts]
         sums = np.array(rows, dtype=np.float64).reshape(len(prompts), len(continuations))
         return Scores(sums, np.array([len(continuation.split()) for continuation in continuations], dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class RestrictedScript:
+    """A script of which those lines are said that may be; where these are too few, the first of the others follow."""
+
+    llm: Scripted
+    lines: tuple[str, ...]
+    count: int
+
+    def complete(
+        self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int], barred: Barred
+    ) -> Iterator[tuple[int, Completion]]:
+        endless = replace(sampling, max_tokens=sys.maxsize)
+        for row, answer in self.llm.complete(prompts, endless, seeds):
+            if answer.finish == "error":
+                yield row, answer
+                continue
+            no = set(barred(row))
+            free = dict.fromkeys(line for line in self.lines if line not in no)
+            said = dict.fromkeys(line for line in map(str.strip, answer.text.splitlines()) if line in free)
+            yield row, _cut("\n".join([*(said | free)][: self.count]), sampling)
 
 
 def load(name: str, options: LoadOptions) -> Scripted:
@@ -140,10 +163,10 @@ def from_script(script: Script, name: str = "scripted", revision: str = "") -> S
 
 
 def _cut(answer: str, sampling: Sampling) -> Completion:
-    words = answer.split()
+    words = [*re.finditer(r"\S+", answer)]
     if len(words) <= sampling.max_tokens:
         return Completion(answer, "stop", len(words))
-    return Completion(" ".join(words[: sampling.max_tokens]), "length", sampling.max_tokens)
+    return Completion(answer[: words[sampling.max_tokens - 1].end()], "length", sampling.max_tokens)
 
 
 def _whole(prompt: Prompt) -> str:

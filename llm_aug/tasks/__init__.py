@@ -69,13 +69,19 @@ class Measured(Protocol):
 
 @runtime_checkable
 class Closed(Protocol):
-    """A task whose answers may be held to lists of known lines. constrained: whether they are; events: most lines."""
+    """A task whose answers may be held to lists of known lines. constrained: whether they are; events: lines of each.
+
+    The lines are known once the requests are made.
+    """
 
     constrained: bool
     events: int
 
     def titles(self) -> Sequence[str]:
-        """The lines; known once the requests are made."""
+        """All lines."""
+
+    def barred(self, request: Request) -> Sequence[str]:
+        """The lines that the answer to this request may not name."""
 
 
 def is_held(task: Task) -> TypeGuard[Closed]:

@@ -7,6 +7,7 @@ resemble it more than two titles of the catalogue resemble each other, or it is 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ import pandas as pd
 from llm_aug import seeds
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.text import CHAT_TOKENS, normalised, one_line
-from llm_aug.vectors import Cached, Encoder, Vectors, finite, load_encoder, nearest
+from llm_aug.vectors import Cached, Encoder, Index, Vectors, finite, load_encoder
 
 RELEASES = ("release_date", "released", "release_year", "year", "date", "published", "publication_year")
 FALSE_MATCH = 0.05  # of titles that the catalogue lacks, the share whose nearest title may pass for them
+MARGIN = 0.05
 LINE_CHARS = 400  # an answer without line ends is no title; regular expressions need not read all of it
 SAMPLE = 2000  # titles that the thresholds are measured on: the 95 % quantile is then known to one per cent of them
 NEIGHBOURS = 8  # looked at for one with the same numbers: "Rocky 3" has as many as there are films
@@ -108,16 +110,15 @@ class Grounding:
     tells it apart; items without a title have none. released: Unix seconds, where known.
 
     floor: cosine above which a title is taken for another; None measures it, so that at most FALSE_MATCH of absent
-    titles pass, and none in a catalogue too small to tell. margin: over the runner-up; None is the median of what
-    absent titles have.
+    titles pass, and none in a catalogue too small to tell. margin: over the runner-up (eval.bench.grounding).
     """
 
     def __init__(
         self,
         items: pd.DataFrame,
-        encoder: str | Encoder = "hash:256",
+        encoder: str | Encoder = "letters:512",
         floor: float | None = None,
-        margin: float | None = None,
+        margin: float = MARGIN,
         release: str | None = None,
         words: int = 12,
     ) -> None:
@@ -132,7 +133,8 @@ class Grounding:
         self.names = {
             item: self._name(item, shown(title, words)) for item, title in titles.items() if key(shown(title, words))
         }
-        self._encoder, self._floor, self._margin = encoder, floor, margin
+        self.margin = margin
+        self._encoder, self._floor = encoder, floor
         self._seen: dict[str, Grounded] = {}
 
     def _name(self, item: str, title: str) -> str:
@@ -141,7 +143,22 @@ class Grounding:
 
     def unique_names(self) -> list[str]:
         """Those that lead back to their item: what a model may write where every title has to be one."""
-        return [name for item, name in self.names.items() if self.ground(name).item == item]
+        return [
+            name
+            for item, name in self.names.items()
+            if lines(name, truncated=False) == [name] and self.ground(name).item == item
+        ]
+
+    def released_after(self, when: int) -> list[str]:
+        """Names of what came out later."""
+        times, names = self._releases
+        return names[bisect_right(times, when) :]
+
+    @cached_property
+    def _releases(self) -> tuple[list[int], list[str]]:
+        """Times, rising, and the names of what came out then."""
+        found = sorted((when, self.names[item]) for item, when in self.released.items() if item in self.names)
+        return [when for when, _ in found], [name for _, name in found]
 
     def ground(self, line: str) -> Grounded:
         """The item that a line of an answer names. The same line gets the same answer, whatever was asked before."""
@@ -188,7 +205,7 @@ class Grounding:
         own: items to leave out, for each text.
         """
         found = []
-        for text, left_out, scores, rows in zip(texts, own, *nearest(vectors, self._vectors, NEIGHBOURS), strict=True):
+        for text, left_out, scores, rows in zip(texts, own, *self._index.search(vectors, NEIGHBOURS), strict=True):
             wanted = numbers(text)
             best, second, chosen = 0.0, 0.0, -1
             for score, row in zip(scores.tolist(), rows.tolist(), strict=True):
@@ -218,24 +235,22 @@ class Grounding:
         return vectors
 
     @cached_property
-    def _absent(self) -> tuple[float, float]:
-        """floor and margin, from how near other titles are to a title, as if it were not in the catalogue itself."""
+    def _index(self) -> Index:
+        return Index(self._vectors)
+
+    @cached_property
+    def floor(self) -> float:
+        """The one given, or measured by how near other titles are to a title, as if it were not in the catalogue."""
+        if self._floor is not None:
+            return self._floor
         usable = np.flatnonzero(finite(self._vectors))
         rows = seeds.generator(0, "grounding").permutation(usable)[:SAMPLE]
         if len(rows) * FALSE_MATCH < 1:  # nine titles cannot tell what one absent title in twenty looks like
-            return 1.0, 0.0
+            return 1.0
         texts = [self._keys[row] for row in rows]
         found = np.array(self._best(self._vectors[rows], texts, [self.items[text] for text in texts]))
-        best, over = found[:, 0], (found[:, 0] - found[:, 1])[found[:, 0] > 0]
-        return float(np.quantile(best, 1 - FALSE_MATCH)), float(np.median(over)) if len(over) else 0.0
-
-    @property
-    def floor(self) -> float:
-        return self._absent[0] if self._floor is None else self._floor
-
-    @property
-    def margin(self) -> float:
-        return self._absent[1] if self._margin is None else self._margin
+        apart = found[:, 0] - found[:, 1] >= self.margin
+        return float(np.quantile(np.where(apart, found[:, 0], 0.0), 1 - FALSE_MATCH))
 
 
 def _years(titles: Mapping[str, str], released: Mapping[str, int]) -> dict[str, int]:

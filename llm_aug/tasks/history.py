@@ -20,10 +20,9 @@ from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Reject, Reque
 from llm_aug.errors import InputError, LlmAugError
 from llm_aug.prompt import Template, load_template
 from llm_aug.tasks import Rejected
-from llm_aug.tasks.grounding import Grounding, lines, release_column
+from llm_aug.tasks.grounding import MARGIN, Grounding, lines, release_column
 from llm_aug.tasks.judge import Judge
 from llm_aug.tasks.mix import Mix, profile_lines
-from llm_aug.vectors import Encoder
 
 DAY = 86_400  # seconds: the gap where no user has two events to tell one
 CUTS = 4  # examples of one user: the most active would otherwise teach everything
@@ -66,7 +65,7 @@ class History:
     by what items of a drawn user have in common. least: usable titles without which an answer is rejected. limit: users
     asked at most. copies: answers per user, each a history of its own. words: of a title that are shown. encoder,
     floor, margin, release: see `Grounding`; attributes: columns in an invented user's profile (default: all).
-    constrained: the model can write titles of the catalogue alone.
+    constrained: the model writes `events` titles of the catalogue, none of them known to the user or yet to come.
     """
 
     style: str = "extend"
@@ -82,9 +81,9 @@ class History:
     shown: int = 8
     words: int = 12
     least: int = 1
-    encoder: str | Encoder = "hash:256"
+    encoder: str = "letters:512"
     floor: float | None = None
-    margin: float | None = None
+    margin: float = MARGIN
     release: str | None = None
     constrained: bool = False
     kind: Kind = "history"
@@ -186,11 +185,12 @@ class History:
         """What may be written where only titles that exist may be: each leads back to its item."""
         return self._read()[0].unique_names()
 
-    def known(self, request: Request) -> list[str]:
-        """Titles of what the user had, which are none of his next; nothing is known where the log holds repeats."""
+    def barred(self, request: Request) -> list[str]:
+        """Titles that `parse` refuses to this user whatever else the answer says: known ones, and those yet to come."""
         grounding, log = self._read()
-        had = () if log.repeats else log.items.get(request.subject, ())
-        return [grounding.names[item] for item in dict.fromkeys(had) if item in grounding.names]
+        when = self._start(request.subject, log, self._times(request))
+        known = (grounding.names[item] for item in self._refused(request, log) if item in grounding.names)
+        return [*known, *([] if when is None else grounding.released_after(when))]
 
     def _read(self) -> tuple[Grounding, _Log]:
         if self._ready is None:
@@ -200,16 +200,18 @@ class History:
     def _pairs(self, request: Request, titles: Sequence[str], told: Counter[str]) -> list[Pair]:
         """Up to `events` pairs; told counts, for each title read, 'kept' or why not."""
         grounding, log = self._read()
-        random = seeds.generator(self.seed, "history", "times", request.key)
-        had, new = set(log.items.get(request.subject, ())), set[str]()
+        random = self._times(request)
+        refused, new = self._refused(request, log), set[str]()
         when = self._start(request.subject, log, random)
         pairs: list[Pair] = []
         for title in titles:
             found = grounding.ground(title)
             item = found.item
             fault = found.reason
-            if item in had | new and random.random() >= log.repeats:
-                fault = "repeated" if item in new else "known"
+            if item in refused:
+                fault = "known"
+            elif item in new and random.random() >= log.repeats:
+                fault = "repeated"
             if not fault and when is not None and grounding.released.get(item, when) > when:
                 fault = "unreleased"
             told[fault or "kept"] += 1
@@ -221,6 +223,15 @@ class History:
                 break
             when = None if when is None else when + _gap(log, random)
         return pairs
+
+    def _times(self, request: Request) -> np.random.Generator:
+        return seeds.generator(self.seed, "history", "times", request.key)
+
+    def _refused(self, request: Request, log: _Log) -> set[str]:
+        """What the user had and does not take again: repeats are as frequent as in the log."""
+        had = list(dict.fromkeys(log.items.get(request.subject, ())))
+        draws = seeds.generator(self.seed, "history", "repeats", request.key).random(len(had))
+        return {item for item, draw in zip(had, draws.tolist(), strict=True) if draw >= log.repeats}
 
     def _start(self, user: str, log: _Log, random: np.random.Generator) -> int | None:
         """The first new event's time: after the user's last; where some user began, for an invented one."""
