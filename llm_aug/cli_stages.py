@@ -86,11 +86,12 @@ def split(
 def finetune(
     split: SplitFolder,
     output: Output,
-    task: Annotated[str, typer.Option(help="What to learn, as in judge or rewrite,judge.")],
+    task: Annotated[str, typer.Option(help="What to learn, as in judge or rewrite/describe,rewrite/expand,judge.")],
     model: Model = None,
     style: Style = None,
     encoder: Encoder = None,
     limit: Annotated[int | None, typer.Option(help="Examples at most.")] = None,
+    per_task: Annotated[int | None, typer.Option(help="Examples of each task and style at most.")] = None,
     lora_r: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
     learning_rate: Fraction = None,
     num_train_epochs: Fraction = None,
@@ -111,6 +112,7 @@ def finetune(
     options = {
         "tasks": task.split(","),
         "limit": limit,
+        "per_task": per_task,
         "lora_r": lora_r,
         "learning_rate": learning_rate,
         "num_train_epochs": num_train_epochs,

@@ -76,7 +76,7 @@ class Recipe(Section):
     def _early(self) -> Recipe:
         """What would otherwise fail after hours of work."""
         load_template("rewrite", self.asked("rewrite").options["style"])
-        load_template("judge", self.interactions.judge.style)
+        _ = self.interactions.judge.prompt_hash
         for name in ("seeds", "arms"):
             values = getattr(self, name)
             if len(set(values)) < len(values):

@@ -26,7 +26,6 @@ from llm_aug.answers import locked
 from llm_aug.backends.batching import is_memory_error
 from llm_aug.backends.loading import (
     ADAPTER_WEIGHTS,
-    FINETUNE_RECORD,
     adapter_revision,
     load_config_and_tokenizer,
     load_weights,
@@ -41,6 +40,7 @@ from llm_aug.errors import InputError, Resumable, ResumeRefused, Unavailable
 from llm_aug.files import fingerprint, read_json, write_json
 from llm_aug.finetune_loop import Run, train
 from llm_aug.finetune_options import FinetuneOptions
+from llm_aug.finetune_record import FINETUNE_RECORD
 from llm_aug.finetune_rows import tokenise
 
 _NOT_RECIPE = {
@@ -80,9 +80,11 @@ def finetune(
     options: FinetuneOptions,
     output: Path,
     split_hash: str = "",
+    catalogue: str = "",
 ) -> FinetuneResult:
     """Trains an adapter, goes on with a half-trained one, or returns the finished one of the same recipe.
 
+    split_hash, catalogue: of what the examples are from, see `finetune_record`.
     Raises InputError without usable examples, ResumeRefused where `output` holds another recipe, Unavailable without
     the model, Resumable when memory runs out.
     """
@@ -114,7 +116,7 @@ def finetune(
         outcome = train(Run(accelerator, model, engine, options, partial, key), rows, held)
         if accelerator.is_main_process:
             counts = {"examples": len(rows), "dropped": dropped}
-            record = {**recipe, **outcome, **counts, "model": options.model, "recipe": key}
+            record = {**recipe, **outcome, **counts, "catalogue": catalogue, "model": options.model, "recipe": key}
             _write_adapter(output, model, record)
         accelerator.wait_for_everyone()
     if accelerator.is_main_process:

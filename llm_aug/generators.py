@@ -10,10 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from llm_aug.answers import say
 from llm_aug.backends import LLM, load_llm
 from llm_aug.config import Recipe
-from llm_aug.data import item_texts, read_split
+from llm_aug.data import Split, item_texts, read_split
 from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
+from llm_aug.finetune_record import tuned_on
 from llm_aug.generate import GenerateOptions, generate
 from llm_aug.ingredients import (
     SIZES,
@@ -94,8 +96,9 @@ def ask(
             split_hash=found.hash,
             stall_seconds=recipe.engine.stall_seconds,
         )
+        tuned = _tuned(adapter, found)
         result = generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, output)
-        return _answered(recipe, str(result), asdict(result))
+        return _answered(recipe, str(result), {**asdict(result), **tuned})
 
     return once(output, name, made, work, size=size)
 
@@ -141,9 +144,11 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
         candidates = candidates_of(recipe, found)
         patience = recipe.engine.stall_seconds
         options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash, stall_seconds=patience)
+        tuned = _tuned(adapter, found) if generator == "llm" else {}
         llm = _llm(recipe.model, adapter, recipe.engine) if generator == "llm" else None
         result = simulate(generator, candidates, found.training, output, options, llm)
-        return _answered(recipe, str(result), {key: value for key, value in asdict(result).items() if key != "auc"})
+        counts = {key: value for key, value in asdict(result).items() if key != "auc"}
+        return _answered(recipe, str(result), {**counts, **tuned})
 
     return once(output, f"interactions by {generator}", made, work)
 
@@ -174,6 +179,15 @@ def controls(recipe: Recipe, control: str, split: Path, source: Path | None, out
 def _llm(name: str, adapter: Path | None, engine: Engine) -> LLM:
     """The model of the last stage stays loaded for the next."""
     return load_llm(name, adapter, engine.device, engine.dtype, engine.trust_remote_code, engine.batch_tokens)
+
+
+def _tuned(adapter: Path | None, split: Split) -> dict[str, str]:
+    """What the adapter was tuned on, said at once and kept in the stage's mark; the recipe has its hash alone."""
+    if adapter is None:
+        return {}
+    words = tuned_on(adapter, split)
+    say(f"adapter {adapter}: tuned on {words}")
+    return {"adapter_tuned_on": words}
 
 
 def _answered(recipe: Recipe, line: str, counts: Mapping[str, Any]) -> Outcome:

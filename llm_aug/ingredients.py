@@ -10,7 +10,6 @@ from llm_aug.builtin import model_path
 from llm_aug.config import Recipe
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import fingerprint, sha256_file
-from llm_aug.prompt import load_template
 from llm_aug.stage import check, checked, read_mark
 
 BUNDLED = Path(__file__).resolve().parent / "builtin"
@@ -69,7 +68,7 @@ def judged(recipe: Recipe) -> dict[str, Any]:
     """What decides on how they are judged."""
     return {
         "interactions": part(recipe, "interactions", "chunk", "shard_seconds"),
-        "judge_prompt": load_template("judge", recipe.interactions.judge.style).hash,
+        "judge_prompt": recipe.interactions.judge.prompt_hash,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 from llm_aug import seeds
 from llm_aug.answers import say
@@ -13,9 +14,10 @@ from llm_aug.errors import InputError
 from llm_aug.files import fingerprint
 from llm_aug.finetune_options import FinetuneOptions
 from llm_aug.generate import dataset_hash
-from llm_aug.ingredients import identity
+from llm_aug.ingredients import asked_for, identity, met
 from llm_aug.simulate import judge_examples
-from llm_aug.tasks import load_task
+from llm_aug.tasks import Task, load_task
+from llm_aug.tasks.judge import Judge
 from llm_aug.vectors import cache_folder
 
 VALIDATION_SHARE = 0.1
@@ -43,18 +45,55 @@ def candidates_of(recipe: Recipe, split: Split) -> Candidates:
     return found
 
 
+def lessons(recipe: Recipe) -> dict[str, Judge | Task]:
+    """What is to be learnt, by task/style, each once; an entry without a style has that of the task's section."""
+    assert recipe.finetune is not None
+    found: dict[str, Judge | Task] = {}
+    for entry in recipe.finetune.tasks:
+        task, _, style = entry.partition("/")
+        if task == "judge":
+            judge = recipe.interactions.judge
+            judge = replace(judge, style=style or judge.style)
+            found[f"judge/{judge.style}"] = judge
+        else:
+            options = recipe.task_options(task)
+            options["style"] = style or options["style"]
+            found[f"{task}/{options['style']}"] = load_task(task, **options)
+    return found
+
+
+def learnt(recipe: Recipe) -> dict[str, Any]:
+    """What decides on the examples, by task/style."""
+    found: dict[str, Any] = {}
+    for name, lesson in lessons(recipe).items():
+        task, _, style = name.partition("/")
+        if isinstance(lesson, Judge):
+            found[name] = {"options": asdict(lesson), **met(recipe), "prompt": lesson.prompt_hash}
+        else:
+            asked = asked_for(recipe, task)
+            found[name] = {**asked, "options": {**asked["options"], "style": style}, "prompt": lesson.prompt_hash}
+    return found
+
+
 def examples_of(recipe: Recipe, split: Split) -> tuple[list[Example], list[Example]]:
-    """Training and validation examples of all tasks to be learnt, in a seeded order. Raises InputError on none."""
+    """Training and validation examples of all that is to be learnt, in a seeded order. Raises InputError on none."""
     assert recipe.finetune is not None
     training: list[Example] = []
     validation: list[Example] = []
-    for task in dict.fromkeys(recipe.finetune.tasks):
-        learn, hold = _judge_examples(recipe, split) if task == "judge" else _task_examples(recipe, split, task)
+    for name, lesson in lessons(recipe).items():
+        task, _, style = name.partition("/")
+        if isinstance(lesson, Judge):
+            learn, hold = judge_examples(candidates_of(recipe, split), lesson, recipe.seed, VALIDATION_SHARE)
+        else:
+            learn, hold = _task_examples(recipe, split, task, lesson)
         if not learn:
             why = f": {_WHY[task]}" if task in _WHY else ""
-            raise InputError(f"task {task!r} finds no example in this split{why}; leave it out of finetune")
-        training += learn
-        validation += hold
+            raise InputError(
+                f"task {task!r} finds no example of style {style!r} in this split{why}; leave it out of finetune"
+            )
+        most = recipe.finetune.per_task  # both are in a drawn order
+        training += learn[:most]
+        validation += hold[: None if most is None else round(VALIDATION_SHARE * most)]
     order = seeds.generator(recipe.seed, "finetune", "mix").permutation(len(training))[: recipe.finetune.limit]
     return [training[place] for place in order], validation
 
@@ -68,7 +107,7 @@ _WHY = {
 def finetune_options(recipe: Recipe) -> FinetuneOptions:
     if recipe.finetune is None:
         raise InputError("finetune is null in this recipe: there is nothing to train")
-    given = recipe.finetune.model_dump(exclude={"tasks", "limit", *_ELSEWHERE})
+    given = recipe.finetune.model_dump(exclude={"tasks", "per_task", "limit", *_ELSEWHERE})
     return FinetuneOptions(
         **given,
         model=recipe.model,
@@ -79,12 +118,9 @@ def finetune_options(recipe: Recipe) -> FinetuneOptions:
     )
 
 
-def _judge_examples(recipe: Recipe, split: Split) -> tuple[list[Example], list[Example]]:
-    return judge_examples(candidates_of(recipe, split), recipe.interactions.judge, recipe.seed, VALIDATION_SHARE)
-
-
-def _task_examples(recipe: Recipe, split: Split, name: str) -> tuple[list[Example], list[Example]]:
-    examples = list(load_task(name, **recipe.task_options(name)).examples(split.training))
+def _task_examples(recipe: Recipe, split: Split, name: str, task: Task) -> tuple[list[Example], list[Example]]:
+    """Of two styles that teach by the same items, the same ones are held out."""
+    examples = list(task.examples(split.training))
     order = seeds.generator(recipe.seed, name, "held out").permutation(len(examples))
     cut = round(VALIDATION_SHARE * len(examples))
     return [examples[place] for place in order[cut:]], [examples[place] for place in order[:cut]]

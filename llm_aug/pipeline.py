@@ -18,6 +18,7 @@ from llm_aug.config import Recipe
 from llm_aug.data import item_texts, read_dataset, read_split, write_split
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import sha256_file
+from llm_aug.finetune_record import catalogue_hash
 from llm_aug.generators import Wanted as Wanted
 from llm_aug.generators import ask as ask
 from llm_aug.generators import controls as controls
@@ -25,22 +26,18 @@ from llm_aug.generators import generate_samples as generate_samples
 from llm_aug.generators import interactions as interactions
 from llm_aug.generators import preview as preview
 from llm_aug.ingredients import (
-    asked_for,
     content,
     filter_options,
     identity,
-    judged,
-    met,
     part,
     samples_file,
     source,
     split_content,
 )
-from llm_aug.learn import examples_of, finetune_options
+from llm_aug.learn import examples_of, finetune_options, learnt
 from llm_aug.sources.samples import read_samples
 from llm_aug.stage import Outcome, check, once
 from llm_aug.students import fit_and_save, write_lists
-from llm_aug.tasks import TASKS, load_task
 from llm_aug.vectors import Cached, load_encoder
 
 
@@ -89,18 +86,15 @@ def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
     options = finetune_options(recipe)
     made: dict[str, Any] = {"split": split_content(split), "model": identity(recipe.model), "seed": recipe.seed}
     made["finetune"] = part(recipe, "finetune", "save_steps", "gradient_checkpointing")
-    if "judge" in made["finetune"]["tasks"]:
-        made |= {**met(recipe), **judged(recipe)}
-    for name in TASKS:
-        if name in made["finetune"]["tasks"]:
-            made[name] = {**asked_for(recipe, name), "prompt": load_task(name, **recipe.task_options(name)).prompt_hash}
+    made["learnt"] = learnt(recipe)
 
     def work() -> Outcome:
         from llm_aug.finetune import finetune as train_adapter
 
         found = read_split(split)
         training, validation = examples_of(recipe, found)
-        result = train_adapter(training, validation, options, output, found.hash)
+        catalogue = catalogue_hash(found.items["item_id"])
+        result = train_adapter(training, validation, options, output, found.hash, catalogue)
         line = f"{len(training)} examples = {result.examples} used + {result.dropped} too long; {result.steps} steps"
         if result.validation_after is not None:
             line += f", validation loss {result.validation_before:.3f} -> {result.validation_after:.3f}"

@@ -66,7 +66,8 @@ def _of_seed(recipe: Recipe, data: Path, root: Path) -> Iterator[Step]:
     split, adapter = root / "02-split", root / "03-adapter"
     names = list(dict.fromkeys(part for arm in recipe.arms for part in parts_of(arm)))
     learnt = recipe.finetune.tasks if recipe.finetune else ()
-    tuned = {PART_OF.get(task, task) for task in learnt}.intersection(names)
+    tasks = {entry.partition("/")[0] for entry in learnt}
+    tuned = {PART_OF.get(task, task) for task in tasks}.intersection(names)
     yield Step("split", split, partial(pipeline.split, recipe, data))
     if tuned:
         yield Step("finetune", adapter, partial(pipeline.finetune, recipe, split))

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from dataclasses import MISSING, fields
 from importlib import import_module
-from typing import Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from llm_aug.data import Sampling
+from llm_aug.errors import InputError, did_you_mean
 from llm_aug.filters import FILTERS
 from llm_aug.finetune_options import FinetuneOptions
-from llm_aug.tasks import TASKS, task_class
+from llm_aug.tasks import TASKS, load_task, task_class
+from llm_aug.tasks.judge import Judge
 from llm_aug.watchdog import STALL_SECONDS
 
 STRICT = ConfigDict(extra="forbid", frozen=True)
-LEARNT = Literal[("judge", *TASKS)]  # type: ignore[valid-type]
+LEARNT = ("judge", *TASKS)
 # Of a task: what it is, and what the recipe or the split says.
-GIVEN = ("kind", "stage", "seed", "items", "encoder")
+GIVEN = ("kind", "stage", "seed", "items")
 
 
 class Section(BaseModel):
@@ -50,11 +52,26 @@ class Engine(Section):
 
 
 class Finetune(FinetuneOptions):
-    """tasks: whose examples are mixed; limit: examples at most, drawn at random."""
+    """tasks: whose examples are mixed, as in rewrite/describe; without a style in that of the task's section.
+
+    per_task: examples of each entry at most, so that none drowns the others; limit: of all. Both drawn at random.
+    """
 
     model: str = ""
-    tasks: tuple[LEARNT, ...] = Field(("judge",), min_length=1)
+    tasks: tuple[str, ...] = Field(("judge",), min_length=1)
+    per_task: int | None = Field(None, ge=1)
     limit: int | None = Field(None, ge=1)
+
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for place, entry in enumerate(entries):
+            task, slash, style = entry.partition("/")
+            if task not in LEARNT:
+                raise InputError(f"finetune.tasks.{place} is {entry!r}; {did_you_mean(task, LEARNT)}")
+            if slash:
+                _ = (Judge(style) if task == "judge" else load_task(task, style=style)).prompt_hash
+        return entries
 
 
 class Asked(Section):

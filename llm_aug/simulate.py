@@ -30,21 +30,22 @@ from llm_aug.generate import dataset_hash
 from llm_aug.grade import auc_in_lists, calibrate, choose, held_out_probability, weights
 from llm_aug.progress import Meter
 from llm_aug.results import write_results
-from llm_aug.tasks.judge import ANSWERS, NO_SCORE, Judge, log_odds, stored
+from llm_aug.tasks.judge import NO_SCORE, Judge, Question, log_odds, score, stored
 from llm_aug.watchdog import STALL_SECONDS
 
 GENERATORS = ("llm", "funnel", *CONTROLS)
 STOP_SHARE = 0.9  # of a chunk without scores: the rest would only burn hours
 FEWEST_TO_STOP = 50
 SHARD_ROWS = 100_000
-FIRST_CALL, CALL_SECONDS = 64, 30.0  # pairs in the first call, and what a call may take
+FIRST_CALL, CALL_SECONDS = 64, 30.0  # questions in the first call, and what a call may take
 
 
 @dataclass(frozen=True)
 class SimulateOptions:
-    """calibration_pairs: pseudo-cold pairs at most that the judge scores to be calibrated. chunk: most pairs in a call.
+    """calibration_pairs: pseudo-cold pairs at most that the judge scores to be calibrated.
 
-    shard_seconds: scores are written so often. stall_seconds: the run ends, to be resumed, when a call takes longer.
+    chunk: most questions in a call. shard_seconds: scores are written so often. stall_seconds: the run ends, to be
+    resumed, when a call takes longer.
     """
 
     seed: int = 0
@@ -58,7 +59,10 @@ class SimulateOptions:
 
 @dataclass(frozen=True)
 class SimulateResult:
-    """asked = parsed + rejected + failed. auc: inside the pseudo-cold lists, of the funnel, the judge and both."""
+    """asked = parsed + rejected + failed, in pairs. reused: the judge's questions that were answered already.
+
+    auc: inside the pseudo-cold lists, of the funnel, the judge and both.
+    """
 
     asked: int
     parsed: int
@@ -86,6 +90,7 @@ def judge_examples(
     training, _ = halves(candidates.pseudo, seed)
     examples = list(judge.examples(candidates.hidden, training, seed))
     cut = round(validation_share * len(examples))
+    cut -= cut % 2 if judge.compares else 0  # both orders of a comparison on one side
     return examples[cut:], examples[:cut]
 
 
@@ -149,6 +154,8 @@ def _recipe(
         return recipe
     judge = options.judge
     shown = {"prompt_hash": judge.prompt_hash, "history": judge.history, "words": judge.words}
+    if judge.compares:
+        shown["rivals"] = judge.rivals
     model = {"model": llm.name, "revision": llm.revision, "adapter": llm.adapter}
     return {**recipe, **shown, **model, "calibration_pairs": options.calibration_pairs}
 
@@ -163,7 +170,7 @@ def _some(pseudo: pd.DataFrame, options: SimulateOptions) -> pd.DataFrame:
 
 @dataclass
 class _Judging:
-    """The judge at work. output: the folder that tells its progress. reused: pairs that had a score already.
+    """The judge at work. output: the folder that tells its progress. reused: questions that were answered already.
 
     size: of the next call. On a large model without a GPU, a full chunk may take an hour in which nothing is told.
     """
@@ -176,12 +183,21 @@ class _Judging:
     size: int = FIRST_CALL
 
     def scored(self, part: str, pairs: pd.DataFrame, log: Dataset) -> pd.DataFrame:
-        """The pairs with `judge`, log p(yes) - log p(no) less its mean over the user's pairs; NaN where there is none.
+        """The pairs with `judge`, their score less its mean over the user's pairs; NaN where there is none.
 
-        part: 'pseudo' or 'cold', so that a pair has one key in each. log: the histories that the judge may see.
+        part: 'pseudo' or 'cold', so that a question has one key in each. log: the histories that the judge may see.
         """
-        keys = [_key("judge", part, *pair) for pair in zip(pairs["user_id"], pairs["item_id"], strict=True)]
-        asked = zip(keys, self.options.judge.prompts(log, pairs), strict=True)
+        asked = self.options.judge.questions(pairs, self.options.seed)
+        odds = self._answered(part, list(dict.fromkeys(question for row in asked for question, _ in row)), log)
+        judged = pairs.assign(judge=np.array([score(row, odds) for row in asked], dtype=float))
+        # As the funnel's preferences are: how readily a user likes things says nothing of which thing he likes.
+        judged["judge"] -= judged.groupby("user_id")["judge"].transform("mean")
+        return judged
+
+    def _answered(self, part: str, questions: Sequence[Question], log: Dataset) -> dict[Question, float]:
+        """The log-odds of each. A user's questions are asked one after the other: they begin alike."""
+        keys = [_key("judge", part, *question.key) for question in questions]
+        asked = zip(keys, self.options.judge.prompts(log, questions), strict=True)
         old = sum(self.answers.holds(key) for key in keys)
         say(f"judge: {part}: {old}/{len(keys)} done, {len(keys) - old} to do")
         self.reused += old
@@ -193,19 +209,17 @@ class _Judging:
                 watchdog.beat()
                 if self.answers.due(SHARD_ROWS, self.options.shard_seconds):
                     self.answers.write()
-        judged = pairs.assign(judge=np.array(odds, dtype=float))
-        # As the funnel's preferences are: how readily a user likes things says nothing of which thing he likes.
-        judged["judge"] -= judged.groupby("user_id")["judge"].transform("mean")
-        return judged
+        return dict(zip(questions, odds, strict=True))
 
     def _odds(self, chunk: Sequence[tuple[str, Prompt]], meter: Meter) -> list[float]:
         """Of each prompt; asks for those that have no score yet, or had none to give."""
         known = {key: old for key, prompt in chunk if (old := self.answers.get(key, prompt)) and old.finish != "error"}
         todo = [(key, prompt) for key, prompt in chunk if key not in known]
         started = time.monotonic()
-        scores = self.llm.score([prompt for _, prompt in todo], ANSWERS).sums if todo else np.zeros((0, len(ANSWERS)))
+        answers = self.options.judge.answers
+        scores = self.llm.score([prompt for _, prompt in todo], answers).sums if todo else np.zeros((0, len(answers)))
         self._pace(len(todo), time.monotonic() - started)
-        if scores.shape != (len(todo), len(ANSWERS)):
+        if scores.shape != (len(todo), len(answers)):
             raise LlmAugError(f"model {self.llm.name} gave scores of shape {scores.shape} to {len(todo)} prompts")
         for (key, prompt), row in zip(todo, scores, strict=True):
             known[key] = self.answers.add(key, prompt, stored(row))

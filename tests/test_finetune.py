@@ -61,7 +61,7 @@ def assert_equal_weights(one: Path, two: Path) -> None:
 def test_a_toy_task_is_learnt_and_scores_show_it(model_folder: Folder, tmp_path: Path, architecture: str) -> None:
     model = model_folder(architecture)
     recipe = options(model, max_steps=80, lora_r=16, learning_rate=1e-2)
-    result = finetune(EXAMPLES, HELD, recipe, tmp_path / "adapter", split_hash="abc")
+    result = finetune(EXAMPLES, HELD, recipe, tmp_path / "adapter", split_hash="abc", catalogue="def")
     assert result.validation_before is not None
     assert result.validation_after is not None
     assert result.validation_after < result.validation_before / 2
@@ -72,7 +72,8 @@ def test_a_toy_task_is_learnt_and_scores_show_it(model_folder: Folder, tmp_path:
     assert (yes > no).tolist() == [True, False, True, False]
     before = load_llm(str(model)).score(PROMPTS, ["yes", "no"]).sums
     assert abs(before[:, 0] - yes).min() > 0.1
-    assert json.loads((tmp_path / "adapter" / "finetune.json").read_text())["split_hash"] == "abc"
+    record = json.loads((tmp_path / "adapter" / "finetune.json").read_text())
+    assert (record["split_hash"], record["catalogue"]) == ("abc", "def")
     assert not (tmp_path / "adapter.partial").exists()
 
 
@@ -138,7 +139,7 @@ def test_a_finished_adapter_is_reused_and_another_recipe_refused(
         raise AssertionError("trained again")
 
     monkeypatch.setattr(finetune_loop, "take_step", never)
-    again = finetune(EXAMPLES, [], recipe.model_copy(update={"save_steps": 1}), tmp_path / "adapter")
+    again = finetune(EXAMPLES, [], recipe.model_copy(update={"save_steps": 1}), tmp_path / "adapter", catalogue="named")
     assert (again.reused, again.adapter_revision) == (True, first.adapter_revision)
     for changed in (
         lambda: finetune(EXAMPLES, [], recipe.model_copy(update={"seed": 1}), tmp_path / "adapter"),

@@ -25,7 +25,7 @@ from llm_aug.files import fingerprint, write_parquet
 from llm_aug.prompt import load_template, styles
 from llm_aug.sources.samples import read_samples
 from llm_aug.tasks import Rejected, load_task
-from llm_aug.tasks.judge import Judge
+from llm_aug.tasks.judge import Judge, Question
 
 MANY = 10_000
 SLUG = re.compile(r"[a-z]+(_[a-z]+)*")
@@ -386,8 +386,7 @@ def test_a_judge_is_asked_about_one_line_per_item(title: str, genre: str, descri
     if dataset is None:
         return
     judge = Judge()
-    pairs = pd.DataFrame({"user_id": ["u", "u"], "item_id": ["1", "2"]})
-    first, second = judge.prompts(dataset, pairs)
+    first, second = judge.prompts(dataset, [Question("u", (item,)) for item in ("1", "2")])
     lines = judge.lines(dataset)
     assert first.system == second.system
     assert lines["2"] == "Heat. Crime"

@@ -283,7 +283,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="items have no attribute 'price'"):
         asked(History(style="simulate", new_users=1, attributes=["price"]), dataset(**COLOURED))
     (tmp_path / "odd.md").write_text("[system]\nHm.\n[user]\n{{ history }} {{ profile }}\n")
-    with pytest.raises(InputError, match="asks for history, profile; a history has count"):
+    with pytest.raises(InputError, match="asks for 'history'; a history has count, profile"):
         asked(History(style=str(tmp_path / "odd.md")), dataset())
 
 

@@ -17,7 +17,7 @@ from llm_aug.backends.scripted import Scripted
 from llm_aug.data import Dataset, Prompt, tidy_interactions, tidy_items
 from llm_aug.errors import InputError
 from llm_aug.prompt import prompts_folder
-from llm_aug.tasks.judge import CONTENT_FREE, LETTERS, Judge, Preference, calibrated, preference, pseudo_labelled
+from llm_aug.tasks.judge import LETTERS, Judge, Question, rivals_of, score
 
 FRUITS = ["apple", "pear", "plum", "quince", "cherry", "fig"]
 
@@ -33,8 +33,7 @@ def dataset(titles: list[str] = FRUITS, **columns: object) -> Dataset:
 
 
 def asked(user: str, item: str, judge: Judge = Judge(), data: Dataset | None = None) -> str:  # noqa: B008
-    pairs = pd.DataFrame({"user_id": [user], "item_id": [item]})
-    (prompt,) = judge.prompts(data or dataset(), pairs)
+    (prompt,) = judge.prompts(data or dataset(), [Question(user, (item,))])
     return prompt.user
 
 
@@ -44,7 +43,8 @@ def test_a_prompt_is_history_then_item() -> None:
 
 def test_all_prompts_of_a_user_begin_alike() -> None:
     pairs = pd.DataFrame({"user_id": "u1", "item_id": ["i3", "i4", "i5"]})
-    prompts = list(Judge().prompts(dataset(), pairs))
+    questions = [row[0][0] for row in Judge().questions(pairs, seed=0)]
+    prompts = list(Judge().prompts(dataset(), questions))
     assert len({prompt.system for prompt in prompts}) == 1
     assert {prompt.user.partition("New: ")[0] for prompt in prompts} == {"Liked:\n- apple\n- plum\n- pear\n\n"}
     assert [prompt.user.partition("New: ")[2] for prompt in prompts] == ["quince", "cherry", "fig"]
@@ -109,11 +109,10 @@ def labelled() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["user_id", "item_id", "label"])
 
 
-@pytest.mark.parametrize("negatives", [1, 2])
-def test_examples_are_balanced_and_come_from_the_lists(negatives: int) -> None:
-    examples = list(Judge().examples(dataset(), labelled(), seed=0, negatives=negatives))
-    assert Counter(example.answer for example in examples) == {"yes": 3, "no": 3 * negatives}
-    listed = {prompt.user for prompt in Judge().prompts(dataset(), labelled())}
+def test_examples_are_balanced_and_come_from_the_lists() -> None:
+    examples = list(Judge().examples(dataset(), labelled(), seed=0))
+    assert Counter(example.answer for example in examples) == {"yes": 3, "no": 3}
+    listed = {asked(user, item) for user in ("u1", "u2") for item in ("i4", "i5")}
     assert {example.prompt.user for example in examples} <= listed
     assert all(example.weight == 1.0 for example in examples)
 
@@ -126,7 +125,7 @@ def test_examples_say_what_the_labels_say() -> None:
 
 def test_negatives_are_of_the_same_users_so_that_activity_is_no_shortcut() -> None:
     examples = list(Judge().examples(dataset(), labelled(), seed=0))
-    others = {prompt.user for prompt in Judge().prompts(dataset(), labelled().query("user_id == 'u2'"))}
+    others = {asked("u2", item) for item in ("i4", "i5")}
     assert not others & {example.prompt.user for example in examples}
 
 
@@ -142,9 +141,14 @@ def test_no_true_pair_no_examples() -> None:
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [("New: {{ item }}", "asks for item"), ("{{ history }}{{ item }}{{ facts }}", "asks for facts, history, item")],
+    [
+        ("New: {{ item }}", "does not ask for 'history'"),
+        ("{{ history }}{{ itme }}", "asks for 'itme'; a judge has answers, history, item; did you mean 'item'"),
+        ("{{ history }}{{ first }}", "does not ask for 'second'"),
+        ("{{ history }}{{ first }}{{ second }}{{ item }}", "asks for 'item'; a judge has first, history, second"),
+    ],
 )
-def test_a_style_of_ones_own_shows_history_and_item(tmp_path: Path, words: str, says: str) -> None:
+def test_a_style_of_ones_own_shows_history_and_item_or_items(tmp_path: Path, words: str, says: str) -> None:
     mine = tmp_path / "mine.md"
     mine.write_text(f"[system]\nJudge.\n[user]\n{words}\n")
     with pytest.raises(InputError, match=says):
@@ -153,36 +157,93 @@ def test_a_style_of_ones_own_shows_history_and_item(tmp_path: Path, words: str, 
     assert asked("u2", "i4", Judge(style=str(mine))) == "fig, quince? cherry"
 
 
-def test_every_style_that_is_shipped_can_be_used() -> None:
-    found = {path.stem for path in (prompts_folder() / "judge").glob("*.md")}
-    assert found >= {"history", "preference"}
-    for style in found - {"preference"}:
-        assert asked("u1", "i4", Judge(style=style)).endswith("cherry")
+def test_the_styles_that_are_shipped_ask_each_in_its_way() -> None:
+    pairs = pd.DataFrame({"user_id": "u1", "item_id": ["i3", "i4", "i5"]})
+    found = {path.stem: len(Judge(path.stem).questions(pairs, 0)[0]) for path in (prompts_folder() / "judge").glob("*")}
+    assert found == {"history": 1, "both_orders": 2, "preference": 4}
 
 
-@pytest.mark.parametrize("options", [{"history": 0}, {"words": 0}])
+def test_yes_and_no_are_named_in_both_orders() -> None:
+    judge = Judge("both_orders")
+    ((asked_first, asked_second),) = judge.questions(pd.DataFrame({"user_id": ["u1"], "item_id": ["i4"]}), seed=0)
+    assert (asked_first[1], asked_second[1]) == (1, 1)
+    one, other = judge.prompts(dataset(), [asked_first[0], asked_second[0]])
+    assert one == next(Judge().prompts(dataset(), [Question("u1", ("i4",))]))  # what `history` asks, word for word
+    assert other == Prompt(one.system.replace("yes or no", "no or yes"), one.user)
+    assert asked_first[0].key != asked_second[0].key
+
+
+def test_examples_of_both_orders_are_half_and_half() -> None:
+    rows = [("u1", f"i{3 + row % 3}", row % 2 == 0) for row in range(12)]
+    many = pd.DataFrame(rows, columns=["user_id", "item_id", "label"])
+    examples = list(Judge("both_orders").examples(dataset(), many, seed=0))
+    orders = Counter(("no or yes" in example.prompt.system, example.answer) for example in examples)
+    assert orders == {(False, "yes"): 3, (True, "yes"): 3, (False, "no"): 3, (True, "no"): 3}
+
+
+@pytest.mark.parametrize("options", [{"history": 0}, {"words": 0}, {"rivals": 0}])
 def test_a_judge_that_sees_nothing_is_refused(options: dict[str, int]) -> None:
     with pytest.raises(InputError, match="are at least 1"):
         Judge(**options)
 
 
-def pair_frame(first: str = "i4", second: str = "i5") -> pd.DataFrame:
-    return pd.DataFrame({"user_id": ["u1"], "first": [first], "second": [second]})
+PREFERENCE = Judge("preference")
+
+
+def both_ways(first: str = "i4", second: str = "i5") -> list[Question]:
+    """Of u1: the first as A, then the second."""
+    return [Question("u1", (first, second)), Question("u1", (second, first))]
 
 
 def test_a_preference_is_asked_in_both_orders() -> None:
-    ((one, other),) = Preference().prompts(dataset(), pair_frame())
+    pairs = pd.DataFrame({"user_id": "u1", "item_id": ["i4", "i5"]})
+    first, second = PREFERENCE.questions(pairs, seed=0)
+    assert first == list(zip(both_ways(), (1, -1), strict=True))
+    assert second == list(zip(both_ways("i5", "i4"), (1, -1), strict=True))  # the same two questions
+    one, other = PREFERENCE.prompts(dataset(), both_ways())
     assert one.user == "Liked:\n- apple\n- plum\n- pear\n\nA: cherry\nB: fig"
     assert other.user == "Liked:\n- apple\n- plum\n- pear\n\nA: fig\nB: cherry"
     assert one.system == other.system
-    assert list(Preference().prompts(dataset(), pair_frame("i5", "i4"))) == [(other, one)]
-    ((short, _),) = Preference(history=1, words=1).prompts(dataset(["a b"] * 6), pair_frame())
+    short, _ = Judge("preference", history=1, words=1).prompts(dataset(["a b"] * 6), both_ways())
     assert short.user == "Liked:\n- a\n\nA: a\nB: a"
 
 
-def asked_both_ways(llm: LLM, first: str, second: str) -> np.ndarray:
-    one, other = zip(*Preference().prompts(dataset(), pair_frame(first, second)), strict=True)
-    return preference(llm.score(one, LETTERS).sums, llm.score(other, LETTERS).sums)
+@pytest.mark.parametrize(("candidates", "count"), [(2, 2), (3, 2), (4, 3), (5, 2), (5, 4), (6, 3), (6, 9)])
+def test_rivals_are_others_and_each_is_one_as_often(candidates: int, count: int) -> None:
+    items = [f"i{number}" for number in range(candidates)]
+    found = rivals_of(items, count, seed=0, user="u1")
+    wanted = min(count, candidates - 1)
+    assert found.keys() == set(items)
+    assert all(len({*rivals, item}) == wanted + 1 for item, rivals in found.items())
+    assert Counter(rival for rivals in found.values() for rival in rivals) == dict.fromkeys(items, wanted)
+
+
+def test_rivals_are_drawn_for_the_user_whatever_the_order_of_his_list() -> None:
+    items = [f"i{number}" for number in range(9)]
+    assert rivals_of(items, 2, 0, "u1") == rivals_of(items[::-1], 2, 0, "u1")
+    drawn = [rivals_of(items, 2, seed, user) for seed, user in ((0, "u1"), (0, "u2"), (1, "u1"))]
+    assert drawn[0] != drawn[1]
+    assert drawn[0] != drawn[2]
+
+
+def test_two_rivals_cost_two_questions_a_candidate() -> None:
+    """A comparison serves both of its items."""
+    pairs = pd.DataFrame({"user_id": "u1", "item_id": [f"i{number}" for number in range(6)]})
+    found = PREFERENCE.questions(pairs, seed=0)
+    assert [len(row) for row in found] == [4] * 6
+    assert len({question for row in found for question, _ in row}) == 12
+
+
+def test_the_only_candidate_of_a_user_is_compared_with_nothing() -> None:
+    alone = pd.DataFrame({"user_id": ["u1", "u2", "u2"], "item_id": ["i4", "i4", "i1"]})
+    assert [len(row) for row in PREFERENCE.questions(alone, seed=0)] == [0, 2, 2]
+    assert score([], {}) == 0.0
+
+
+def asked_both_ways(llm: LLM, first: str, second: str) -> float:
+    questions = both_ways(first, second)
+    odds = llm.score(list(PREFERENCE.prompts(dataset(), questions)), LETTERS).log_odds
+    return score(list(zip(questions, (1, -1), strict=True)), dict(zip(questions, odds.tolist(), strict=True)))
 
 
 def sweet(prompt: Prompt, letter: str) -> float:
@@ -193,95 +254,46 @@ def sweet(prompt: Prompt, letter: str) -> float:
 
 def test_who_always_says_a_prefers_nothing() -> None:
     always = Scripted(lambda *_: "", lambda _, letter: -0.1 if letter == "A" else -7.3)
-    assert asked_both_ways(always, "i4", "i5").tolist() == [0.0]
+    assert asked_both_ways(always, "i4", "i5") == 0.0
 
 
 def test_a_lean_to_a_letter_averages_out() -> None:
     llm = Scripted(lambda *_: "", sweet)
-    assert asked_both_ways(llm, "i4", "i5") == pytest.approx([0.7])
-    assert asked_both_ways(llm, "i3", "i5") == pytest.approx([0.0])
+    assert asked_both_ways(llm, "i4", "i5") == pytest.approx(0.7)
+    assert asked_both_ways(llm, "i3", "i5") == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "t5", "llama"])
 def test_swapping_the_items_flips_the_sign_exactly(model_folder: Callable[..., Path], architecture: str) -> None:
     llm = load(str(model_folder(architecture)), LoadOptions(device="cpu"))
     odds, swapped = asked_both_ways(llm, "i4", "i5"), asked_both_ways(llm, "i5", "i4")
-    assert np.isfinite(odds).all()
+    assert np.isfinite(odds)
     assert odds != 0
-    assert odds.tolist() == (-swapped).tolist()
+    assert odds == -swapped
 
 
-def test_what_cannot_be_scored_has_no_preference() -> None:
-    known, lost = np.array([[-1.0, -2.0], [-1.0, -2.0]]), np.array([[-2.0, -2.0], [np.nan, np.nan]])
-    assert np.isnan(preference(known, lost)).tolist() == [False, True]
-    assert preference(known, lost)[0] == 0.5
-    assert preference(np.zeros((0, 2)), np.zeros((0, 2))).shape == (0,)
-
-
-def test_a_lean_to_yes_is_taken_away_by_a_question_about_nothing() -> None:
-    judge, data = Judge(), dataset()
-    lines, history = judge.lines(data), judge.histories(data)["u1"]
-    free = judge.content_free(history, lines)
-    assert free.user == judge.prompt(history, "i4", lines).user.replace("cherry", CONTENT_FREE)
-    llm = Scripted(lambda *_: "", lambda prompt, answer: 3.0 * (answer == "yes") - 1.0 * ("fig" in prompt.user))
-    odds = llm.score([judge.prompt(history, "i4", lines)], ("yes", "no")).log_odds
-    assert odds.tolist() == [3.0]
-    assert calibrated(odds, llm.score([free], ("yes", "no")).log_odds).tolist() == [0.0]
+def test_a_pair_with_a_question_that_has_no_odds_has_no_score() -> None:
+    one, other = both_ways()
+    assert score([(one, 1), (other, -1)], {one: 2.0, other: 1.0}) == 0.5
+    assert np.isnan(score([(one, 1), (other, -1)], {one: 2.0, other: float("nan")}))
 
 
 def test_preference_examples_give_each_letter_as_often() -> None:
-    examples = list(Preference().examples(dataset(), labelled(), seed=0))
+    examples = list(PREFERENCE.examples(dataset(), labelled(), seed=0))
     assert Counter(example.answer for example in examples) == {"A": 3, "B": 3}
-    assert len({example.prompt.user for example in examples} & {one.user for one, _ in all_pairs()}) > 0
-    assert examples == list(Preference().examples(dataset(), labelled(), seed=0))
-    assert list(Preference().examples(dataset(), labelled().assign(label=True), seed=0)) == []
-
-
-def all_pairs() -> list[tuple[Prompt, Prompt]]:
-    rows = [(user, one, other) for user in ("u1", "u2") for one in ("i4", "i5") for other in ("i4", "i5")]
-    return list(Preference().prompts(dataset(), pd.DataFrame(rows, columns=["user_id", "first", "second"])))
+    assert examples == list(PREFERENCE.examples(dataset(), labelled(), seed=0))
+    assert list(PREFERENCE.examples(dataset(), labelled().assign(label=True), seed=0)) == []
 
 
 def test_the_letter_of_an_example_is_the_liked_item() -> None:
     data = pd.DataFrame([("u1", "i4", True), ("u1", "i5", False)], columns=["user_id", "item_id", "label"])
-    answers = {e.prompt.user.partition("A: ")[2]: e.answer for e in Preference().examples(dataset(), data, seed=0)}
+    answers = {e.prompt.user.partition("A: ")[2]: e.answer for e in PREFERENCE.examples(dataset(), data, seed=0)}
     assert answers == {"cherry\nB: fig": "A", "fig\nB: cherry": "B"}
-
-
-def test_pseudo_labels_hold_out_the_latest_liked_item() -> None:
-    data = dataset()
-    rest, made = pseudo_labelled(data, seed=0)
-    yes, no = made[made["label"]], made[~made["label"]]
-    assert list(zip(yes["user_id"], yes["item_id"], strict=True)) == [("u1", "i1"), ("u2", "i3")]
-    log = set(zip(data.interactions["user_id"], data.interactions["item_id"], strict=True))
-    assert not log & set(zip(no["user_id"], no["item_id"], strict=True))
-    assert set(no["item_id"]) <= set(data.interactions["item_id"])  # drawn from the log
-    assert log - set(zip(rest.interactions["user_id"], rest.interactions["item_id"], strict=True)) == {
-        ("u1", "i1"), ("u2", "i3"),
-    }  # fmt: skip
-    assert "pear" not in next(Preference().examples(rest, made[made["user_id"] == "u1"], 0)).prompt.user.split("A:")[0]
-    rated = data.interactions.assign(rating=[1.0, 5.0, 1.0, 5.0, 4.0])  # u1's last is disliked
-    liked = pseudo_labelled(Dataset(data.items, rated), seed=0)[1]
-    assert liked[liked["label"]]["item_id"].tolist() == ["i0", "i3"]
-
-
-def test_pseudo_labels_of_next_to_nothing() -> None:
-    data = dataset()
-    for rows in (0, 1, 3):  # nobody; one user of one item; one user who has all that was ever chosen
-        rest, made = pseudo_labelled(Dataset(data.items, data.interactions.iloc[:rows]), seed=0)
-        assert (len(rest.interactions), len(made)) == (rows, 0)
 
 
 @pytest.mark.parametrize("title", HOSTILE)
 def test_hostile_text_does_not_answer_a_preference(title: str) -> None:
-    ((one, other),) = Preference().prompts(dataset([*FRUITS[:5], title]), pair_frame())
+    one, other = PREFERENCE.prompts(dataset([*FRUITS[:5], title]), both_ways())
     line = " ".join(title.split())
     assert one.user.splitlines()[-2:] == ["A: cherry", f"B: {line}"]
     assert other.user.splitlines()[-2:] == [f"A: {line}", "B: cherry"]
-
-
-def test_the_two_kinds_of_judge_do_not_take_each_others_templates() -> None:
-    with pytest.raises(InputError, match="asks for history, item; a judge is shown history, first and second"):
-        _ = Preference(style="history").prompt_hash
-    with pytest.raises(InputError, match="asks for first, history, second; a judge is shown history and item"):
-        _ = Judge(style="preference").prompt_hash

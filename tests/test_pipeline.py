@@ -93,6 +93,10 @@ def test_a_run_is_described_by_its_manifest_and_its_recipe(finished: Path) -> No
     ("overrides", "folders"),
     [
         (["arms=[random]"], ["02-split", "04-samples-random", "05-kept-random", "06-scores"]),
+        (
+            ["arms=[llm]", "finetune={tasks: [judge/preference]}"],
+            ["02-split", "03-adapter", "04-samples-llm", "05-kept-llm", "06-scores"],
+        ),
         (["arms=[llm]", "finetune={}"], ["02-split", "03-adapter", "04-samples-llm", "05-kept-llm", "06-scores"]),
         (["arms=[llm]", "finetune={tasks: [rewrite]}"], ["02-split", "04-samples-llm", "05-kept-llm", "06-scores"]),
     ],
@@ -270,7 +274,12 @@ def test_an_adapter_is_trained_on_the_tasks_and_used(
     finished: Path, tmp_path: Path, model_folder: Callable[..., Path]
 ) -> None:
     split = finished / "run" / "seed-0" / "02-split"
-    tuned = {"tasks": ["judge", "rewrite"], "max_steps": 2, "limit": 12, "per_device_train_batch_size": 2}
+    tuned = {
+        "tasks": ["judge", "judge/preference", "rewrite"],
+        "max_steps": 2,
+        "limit": 12,
+        "per_device_train_batch_size": 2,
+    }
     recipe = recipe_of(
         model=str(model_folder("llama")),
         encoder="hash:64",
@@ -285,6 +294,7 @@ def test_an_adapter_is_trained_on_the_tasks_and_used(
     assert pipeline.finetune(recipe, split, tmp_path / "adapter") == done
     found = pipeline.interactions(recipe, "llm", split, tmp_path / "adapter", tmp_path / "pairs")
     assert found.counts["parsed"] > 0
+    assert found.counts["adapter_tuned_on"] == "this split"
     assert read_json(tmp_path / "pairs" / "manifest.json")["config"]["adapter"]
 
 

@@ -22,10 +22,10 @@ from llm_aug.backends.rendering import Rendering
 from llm_aug.backends.states import CausalState, Seq2SeqState, pad_left, prefixes_can_be_shared
 from llm_aug.errors import InputError, Unavailable, did_you_mean
 from llm_aug.files import fingerprint, read_json, sha256_file
+from llm_aug.finetune_record import FINETUNE_RECORD
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-FINETUNE_RECORD = "finetune.json"
 _RELATIVE_POSITIONS = {"t5", "mt5", "umt5"}  # their n_positions is a habit of training, not a limit
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _EXACT_BELOW = 100_000_000

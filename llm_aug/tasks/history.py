@@ -7,10 +7,9 @@ A template that uses `history` extends a user's; one that uses `profile` invents
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 from llm_aug import seeds
 from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Reject, Request
 from llm_aug.errors import InputError, LlmAugError
-from llm_aug.prompt import Template, load_template
+from llm_aug.prompt import Template
 from llm_aug.tasks import Rejected
 from llm_aug.tasks.grounding import MARGIN, Grounding, lines, release_column
 from llm_aug.tasks.judge import Judge
 from llm_aug.tasks.mix import Mix, profile_lines
+from llm_aug.tasks.prompted import Prompted
 
 DAY = 86_400  # seconds: the gap where no user has two events to tell one
 CUTS = 4  # examples of one user: the most active would otherwise teach everything
@@ -58,7 +58,7 @@ def read_log(dataset: Dataset) -> _Log:
 
 
 @dataclass
-class History:
+class History(Prompted):
     """events: titles asked of a user. users_with_at_most: so many events has a user who is extended, and one at least.
 
     users: ids to extend instead. shown: latest items in a prompt. new_users: to be invented, by `profiles` in turn or
@@ -68,6 +68,7 @@ class History:
     constrained: the model writes `events` titles of the catalogue, none of them known to the user or yet to come.
     """
 
+    task: ClassVar[str] = "history"
     style: str = "extend"
     events: int = 5
     users_with_at_most: int = 5
@@ -96,21 +97,8 @@ class History:
         self._ready: tuple[Grounding, _Log] | None = None
         self._told: dict[str, Counter[str]] = {}
 
-    @cached_property
-    def template(self) -> Template:
-        template = load_template("history", self.style)
-        if template.variables not in ({"history", "count"}, {"profile", "count"}):
-            asked = ", ".join(sorted(template.variables)) or "nothing"
-            raise InputError(f"prompt {template.name} asks for {asked}; a history has count, and history or profile")
-        return template
-
-    @property
-    def name(self) -> str:
-        return self.template.name
-
-    @property
-    def prompt_hash(self) -> str:
-        return self.template.hash
+    def variables(self, template: Template) -> tuple[Set[str], Set[str]]:
+        return {"profile" if "profile" in template.variables else "history", "count"}, set()
 
     @property
     def extends(self) -> bool:

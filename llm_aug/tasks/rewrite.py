@@ -7,20 +7,20 @@ own is a style by the variables that it asks for; one named as ours (my/trim.md)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
 
 from llm_aug import seeds
 from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Prompt, Reject, Request
-from llm_aug.errors import InputError, did_you_mean
-from llm_aug.prompt import Template, load_template
+from llm_aug.errors import InputError
+from llm_aug.prompt import Template
 from llm_aug.tasks import Rejected
 from llm_aug.tasks.closed_sets import ClosedSet, closed_sets
+from llm_aug.tasks.prompted import Prompted
 from llm_aug.tasks.rewrite_styles import DROPOUT, OWN, STYLES, Style, dealt, fault
 from llm_aug.text import CHAT_TOKENS, capped, is_blank, is_whole, normalised, one_line, sentences, words
 
@@ -28,7 +28,7 @@ PROMPT_WORDS = 120  # a 99th percentile film plot; longer ones push small models
 FACT_WORDS = 40  # of a title or an attribute: more is prose, or an attack on the model's window
 WORD_CHARS = 16  # on the average: a "word" of 10,000 characters is as long as 625
 MOST_NAMES = 12
-VARIABLES = ("choices", "description", "facts", "missing", "texts")
+VARIABLES = frozenset({"choices", "description", "facts", "missing", "texts"})
 _LABEL = re.compile(
     r"^\W*(?:(?:new|longer|shorter|condensed|trimmed|rewritten|fused|final) )?(?:description|rewrite|answer)\W*:[\s*]*",
     re.IGNORECASE,
@@ -53,13 +53,14 @@ class _Columns:
 
 
 @dataclass(frozen=True)
-class Rewrite:
+class Rewrite(Prompted):
     """copies: answers per item, or per missing attribute. limit: items asked at most. items: ids (default: all).
 
     attributes: columns that are shown as facts, or that `attributes` fills (default: all, those with a closed set).
     sources: columns of prose, such as reviews or another catalogue's description, that `fuse` reads beside our own.
     """
 
+    task: ClassVar[str] = "rewrite"
     style: str = "describe"
     copies: int = 1
     limit: int | None = None
@@ -68,18 +69,8 @@ class Rewrite:
     attributes: Sequence[str] | None = None
     sources: Sequence[str] = ()
 
-    @cached_property
-    def template(self) -> Template:
-        template = load_template("rewrite", self.style)
-        unknown = template.variables - set(VARIABLES)
-        if unknown:
-            asked = min(unknown)
-            known = f"a rewrite has {', '.join(VARIABLES)}; {did_you_mean(asked, VARIABLES)}"
-            raise InputError(f"prompt {template.name} asks for {asked!r}; {known}")
-        lacking = set(self._rules(template).needs) - template.variables
-        if lacking:
-            raise InputError(f"prompt {template.name} does not ask for {min(lacking)!r}, which this style needs")
-        return template
+    def variables(self, template: Template) -> tuple[Set[str], Set[str]]:
+        return set(self._rules(template).needs), VARIABLES
 
     def _rules(self, template: Template) -> Style:
         own = OWN if not {"missing", "choices"} & template.variables else STYLES["attributes"]
@@ -90,20 +81,12 @@ class Rewrite:
         return self._rules(self.template)
 
     @property
-    def name(self) -> str:
-        return self.template.name
-
-    @property
     def kind(self) -> Kind:
         return self.rules.kind
 
     @property
     def stage(self) -> str:
         return "generate"
-
-    @property
-    def prompt_hash(self) -> str:
-        return self.template.hash
 
     def requests(self, dataset: Dataset) -> Iterator[Asked | Reject]:
         """In a seeded order, because files are often sorted by popularity and `limit` takes the first ones.
