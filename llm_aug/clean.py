@@ -22,6 +22,7 @@ from llm_aug.data import Dataset, tidy_interactions, tidy_items, write_dataset
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import sha256_file, write_json, write_parquet
 from llm_aug.sources.raw import RawDataset, RawTable
+from llm_aug.tidy import REVIEW
 
 REPEATED = ("repeated_item", "repeated_pair")
 CHOSEN = {*REPEATED, "item_dropped", "below_min_rating", "item_below_min_count", "user_below_min_count"}
@@ -111,7 +112,7 @@ def clean(raw: RawDataset, options: CleanOptions | None = None) -> CleanResult:
     repaired: Counter[str] = Counter()
     attributes = _attributes(raw.items, options)
     items = _items(raw.items, attributes, options, repaired)
-    log = _interactions(raw.interactions, repaired)
+    log = _interactions(raw.interactions, options.keep_html, repaired)
     in_catalogue_file = set(identifiers(raw.items.frame["item_id"]))
     log.drop(~log.frame["item_id"].isin(in_catalogue_file).to_numpy(), "unknown_item")
     log.drop(~log.frame["item_id"].isin(items.frame["item_id"]).to_numpy(), "item_dropped")
@@ -171,7 +172,7 @@ def _items(table: RawTable, attributes: list[str], options: CleanOptions, repair
     return rows
 
 
-def _interactions(table: RawTable, repaired: Counter[str]) -> _Sieve:
+def _interactions(table: RawTable, keep_html: bool, repaired: Counter[str]) -> _Sieve:
     _require(table, "user_id", "item_id")
     frame = pd.DataFrame({name: identifiers(table.frame[name]) for name in ("user_id", "item_id")}, dtype=object)
     impossible = {}
@@ -182,6 +183,8 @@ def _interactions(table: RawTable, repaired: Counter[str]) -> _Sieve:
         frame["weight"] = frame["weight"].fillna(1.0)
     if "timestamp" in table.frame:
         frame["timestamp"], impossible["time"] = seconds(table.frame["timestamp"], repaired)
+    if REVIEW in table.frame:
+        frame[REVIEW] = texts(table.frame[REVIEW], REVIEW, keep_html, repaired)
     frame = frame.assign(**{f"impossible_{name}": rows for name, rows in impossible.items()})
     rows = _Sieve(table, frame, ["user_id", "item_id"])
     for name in ("user_id", "item_id"):

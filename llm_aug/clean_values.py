@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from llm_aug.plain_text import plain
+from llm_aug.tidy import REVIEW
 
 MAX_ID_CHARS = 1000
 YEAR_2100 = 4_102_444_800  # seconds; what is later is a unit mistaken or a typing error
@@ -47,7 +48,7 @@ def broken(ids: pd.Series) -> NDArray[np.bool_]:
 
 def texts(column: pd.Series, name: str, keep_html: bool, repaired: Counter[str]) -> NDArray[np.object_]:
     """Each value as one plain line; lists are joined, missing values ''. Counts what was mended into `repaired`."""
-    joiner = " " if name in ("title", "description") else ", "
+    joiner = " " if name in ("title", "description", REVIEW) else ", "
     results = [plain(_flat(value, joiner), keep_html) for value in column]
     repaired["html_removed"] += sum(result.html for result in results)
     repaired["characters_removed"] += sum(result.characters for result in results)

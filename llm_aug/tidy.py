@@ -14,6 +14,7 @@ from llm_aug.files import read_parquet
 
 ITEM_COLUMNS = ("item_id", "title", "description")
 INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "weight", "is_synthetic")
+REVIEW = "review"  # a column of a log that holds what users wrote
 
 
 def tidy_items(frame: pd.DataFrame) -> pd.DataFrame:
@@ -29,7 +30,7 @@ def tidy_items(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def tidy_interactions(frame: pd.DataFrame) -> pd.DataFrame:
-    """INTERACTION_COLUMNS in order; timestamp (Int64) and rating (float) may be missing.
+    """INTERACTION_COLUMNS in order, then REVIEW if there is one; timestamp (Int64) and rating (float) may be missing.
 
     Raises InputError on a missing column, a value that is no number, and a weight that is negative or missing.
     """
@@ -42,16 +43,17 @@ def tidy_interactions(frame: pd.DataFrame) -> pd.DataFrame:
     if unusable.any():
         first = int(np.flatnonzero(unusable)[0])
         raise InputError(f"interactions: row {first + 1} has the weight {weight[first]}; a weight is finite and >= 0")
-    return pd.DataFrame(
-        {
-            "user_id": _strings(frame["user_id"]),
-            "item_id": _strings(frame["item_id"]),
-            "timestamp": _seconds(frame["timestamp"]) if "timestamp" in frame else _seconds(pd.Series([pd.NA] * n)),
-            "rating": _numbers(frame["rating"]) if "rating" in frame else np.full(n, np.nan),
-            "weight": weight,
-            "is_synthetic": np.asarray(frame["is_synthetic"], bool) if "is_synthetic" in frame else np.zeros(n, bool),
-        }
-    )
+    columns = {
+        "user_id": _strings(frame["user_id"]),
+        "item_id": _strings(frame["item_id"]),
+        "timestamp": _seconds(frame["timestamp"]) if "timestamp" in frame else _seconds(pd.Series([pd.NA] * n)),
+        "rating": _numbers(frame["rating"]) if "rating" in frame else np.full(n, np.nan),
+        "weight": weight,
+        "is_synthetic": np.asarray(frame["is_synthetic"], bool) if "is_synthetic" in frame else np.zeros(n, bool),
+    }
+    if REVIEW in frame:
+        columns[REVIEW] = _strings(frame[REVIEW])
+    return pd.DataFrame(columns)
 
 
 def read_items(path: Path) -> pd.DataFrame:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.split import cut
+from llm_aug import sources
 from llm_aug.clean import CHOSEN, CleanOptions, CleanResult, clean, write_clean
-from llm_aug.data import INTERACTION_COLUMNS, read_dataset
+from llm_aug.data import INTERACTION_COLUMNS, read_dataset, read_split, write_split
 from llm_aug.errors import InputError
 from llm_aug.files import read_parquet, sha256_file
 from llm_aug.sources.raw import RawDataset, RawTable, object_columns
@@ -155,6 +157,31 @@ def test_of_a_repeated_pair_the_latest_counts_even_below_the_threshold() -> None
     strict = cleaned(log=log, min_rating=3.0)
     assert kept_pairs(strict) == [("7", "2")]
     assert ("interactions.csv", 2, "below_min_rating", "7 1") in drops(strict)
+
+
+def test_what_users_wrote_is_cleaned_as_descriptions_are() -> None:
+    odd = "\ud800<b>Crisp</b>\x00 &amp;\nfresh\x07"
+    told = [odd, None, ["Too", "sour."], "x" * 10_000_000, 7.0]
+    log = [{"user_id": str(n), "item_id": "1", "review": said} for n, said in enumerate(told)]
+    result = cleaned(log=log)
+    assert list(result.dataset.interactions["review"]) == ["Crisp & fresh", "", "Too sour.", "x" * 20_000, "7"]
+    assert result.repaired == {"characters_removed": 1, "html_removed": 1, "text_cut": 1}
+    assert cleaned(log=log, keep_html=True).dataset.interactions["review"][0] == "<b>Crisp</b> &amp; fresh"
+    assert "review" not in cleaned().dataset.interactions
+
+
+def test_a_review_goes_from_the_file_to_its_row_of_the_split(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("asin,title\n" + "".join(f"{n},Thing {n}\n" for n in range(8)))
+    rows = [f'{user},{item},4,"by <i>{user}</i>\nof {item}"\n' for user in range(6) for item in range(8)]
+    (tmp_path / "interactions.csv").write_text("user_id,asin,rating,reviewText\n" + "".join(rows))
+    raw = sources.read(tmp_path, {"item_id": "asin", "review": "reviewText"})
+    write_clean(tmp_path / "data", clean(raw))
+    write_split(tmp_path / "split", cut(read_dataset(tmp_path / "data")))
+    split = read_split(tmp_path / "split")
+    for part in (split.train, split.validation, split.test):
+        said = [f"by {user} of {item}" for user, item in zip(part["user_id"], part["item_id"], strict=True)]
+        assert list(part["review"]) == said
+        assert said
 
 
 def test_threshold_needs_ratings() -> None:

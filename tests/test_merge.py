@@ -75,8 +75,61 @@ def test_a_description_without_text_adds_nothing() -> None:
 def test_each_kind_goes_to_its_place_alone(kind: str) -> None:
     sample = Sample("a", kind, "i0", text="Words.", interactions=(Pair("u9", "i0"),))
     merged = merge(dataset(), [sample])
-    assert (len(merged.interactions) == 3) == (kind in ("interactions", "history"))
+    assert (len(merged.interactions) == 3) == (kind in ("interactions", "history", "review"))
     assert (merged.items["description"][0] == "Red. Words.") == (kind == "description")
+
+
+def review(name: str, user: str, item: str, rating: float | None, weight: float = 1.0) -> Sample:
+    return Sample(name, "review", item, "Words.", (Pair(user, item, rating=rating),), weight)
+
+
+def added(*samples: Sample, log: pd.DataFrame | None = None) -> list[tuple[str, str, float]]:
+    data = dataset() if log is None else Dataset(dataset().items, tidy_interactions(log))
+    rows = merge(data, samples).interactions.iloc[len(data.interactions) :]
+    assert rows["is_synthetic"].all()
+    return list(zip(rows["user_id"], rows["item_id"], rows["weight"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("user", "rating", "stays"),
+    [
+        ("u1", 4.5, True),  # his own mean
+        ("u1", 4.0, False),
+        ("u2", 3.0, True),
+        ("u2", 2.5, False),
+        ("u9", 4.0, True),  # of nobody we know: the log's mean is 3.75
+        ("u9", 3.5, False),
+        ("u1", None, True),
+    ],
+)
+def test_a_review_brings_its_pair_where_the_user_liked_the_item(user: str, rating: float | None, stays: bool) -> None:
+    assert added(review("a", user, "i5", rating, 0.5)) == ([(user, "i5", 0.5)] if stays else [])
+
+
+def test_in_a_log_without_ratings_every_review_counts_as_every_event_does() -> None:
+    log = pd.DataFrame({"user_id": ["u1"], "item_id": ["i0"]})
+    assert added(review("a", "u1", "i5", 1.0), review("b", "u1", "i4", None), log=log) == [
+        ("u1", "i5", 1.0), ("u1", "i4", 1.0),
+    ]  # fmt: skip
+
+
+def test_a_reviewed_pair_comes_once_and_not_beside_another_of_its_kind() -> None:
+    assert added(review("a", "u2", "i5", 1.0, 0.2), review("b", "u2", "i5", 5.0, 0.4)) == [
+        ("u2", "i5", pytest.approx(0.3))
+    ]
+    assert added(review("a", "u2", "i5", 1.0), review("b", "u2", "i5", 4.0)) == []
+    assert added(review("a", "u2", "i1", 5.0)) == []  # he has it
+    assert added(review("a", "u2", "i5", 5.0), pairs("b", Pair("u2", "i5"), weight=0.7)) == [("u2", "i5", 0.7)]
+    queries = Sample("q", "review", "i5", "red fruit")
+    assert added(queries, review("a", "u2", "nowhere", 5.0)) == []
+
+
+def test_what_users_wrote_stays_and_synthetic_rows_say_nothing() -> None:
+    data = dataset()
+    said = tidy_interactions(data.interactions.assign(review=["Crisp.", ""]))
+    merged = merge(Dataset(data.items, said), [pairs("a", Pair("u1", "i5")), review("b", "u1", "i4", 5.0)])
+    assert list(merged.interactions["review"]) == ["Crisp.", "", "", ""]
+    assert "review" not in merge(data, [review("b", "u1", "i4", 5.0)]).interactions
 
 
 def test_nothing_to_merge() -> None:

@@ -26,7 +26,7 @@ from llm_aug.data import (
 from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
 from llm_aug.files import read_json, read_parquet
 from llm_aug.generate import GenerateOptions, generate
-from llm_aug.tasks import Rejected
+from llm_aug.tasks import Measured, Rejected
 from llm_aug.tasks.profile import Profile, grouped
 from llm_aug.tasks.tags import tags_of
 
@@ -153,7 +153,7 @@ def test_wrong_options_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="asks for 'price'"):
         asked(Profile(style=str(tmp_path / "odd.md")))
     (tmp_path / "blind.md").write_text("[system]\nHm.\n[user]\n{{ tags }}\n")
-    with pytest.raises(InputError, match="does not show the history"):
+    with pytest.raises(InputError, match="does not ask for 'history'"):
         asked(Profile(style=str(tmp_path / "blind.md")))
 
 
@@ -170,7 +170,7 @@ def parsed(text: str, finish: str = "stop", **options: int) -> tuple[str, dict[s
     (request,) = asked(task)
     found = task.parse(request, Completion(text, finish, 9))  # type: ignore[arg-type]
     assert isinstance(found, str)
-    return found, dict(task.dropped)
+    return found, task.metrics()
 
 
 WORDS = "Interests: Fresh things to eat."
@@ -192,11 +192,30 @@ def test_answers_are_read_in_the_catalogues_spelling(text: str, tags: str, unkno
     if not tags:
         assert reason(text) == "no_tags"
         return
-    assert parsed(text) == (f"{WORDS}\nTags: {tags}", {"unknown_tag": unknown} if unknown else {})
+    found, told = parsed(text)
+    assert (found, told.get("unknown_tag", 0)) == (f"{WORDS}\nTags: {tags}", unknown)
+    assert told["kept"] == len(tags.split(", "))
+
+
+def test_every_tag_of_an_answer_is_counted_once() -> None:
+    said = f"{WORDS}\nTags: fruit, Sweet, fruit, Vegetable, Tool"
+    assert parsed(said, count=2)[1] == {
+        "answers": 1, "tags": 5, "kept": 2, "repeated": 1, "unknown_tag": 1, "over_count": 1,
+    }  # fmt: skip
+    task = Profile(users=["u0"])
+    (request,) = asked(task)
+    for _ in range(2):  # an answer that is read again counts once
+        task.parse(request, Completion(said, "stop", 9))
+    assert (task.metrics()["answers"], task.metrics()["tags"]) == (1, 5)
+    assert isinstance(task, Measured)
+    asked(task)
+    assert task.metrics() == {"answers": 0, "tags": 0}
 
 
 def test_a_cut_answer_loses_its_last_half_tag_and_no_more() -> None:
-    assert parsed(f"{WORDS}\nTags: Fruit, Swe", "length") == (f"{WORDS}\nTags: Fruit", {})
+    assert parsed(f"{WORDS}\nTags: Fruit, Swe", "length") == (
+        f"{WORDS}\nTags: Fruit", {"answers": 1, "tags": 1, "kept": 1},
+    )  # fmt: skip
     assert parsed(f"{WORDS}\nTags: Fruit, Tool", "length", count=1)[0] == f"{WORDS}\nTags: Fruit"
     assert reason(f"{WORDS} And mo", "length") == "truncated"
     assert reason("Interests: Fresh things", "length") == "truncated"
@@ -271,12 +290,12 @@ def test_a_run_counts_everything_and_a_second_one_asks_nothing(tmp_path: Path, s
     result = generate(task, dataset(), llm, OPTIONS, tmp_path)
     assert result.asked == result.parsed + result.rejected == llm.rows == asks
     assert set(result.reasons) <= {"no_tags"}
-    assert task.dropped["unknown_tag"] == asks
+    assert read_json(tmp_path / "metrics.json")["unknown_tag"] == asks
     (sample, *_) = samples_from(read_parquet(tmp_path / "samples.parquet"))
     assert (sample.kind, sample.text) == ("profile", f"{WORDS}\nTags: Fruit, Sweet")
     again = generate(task, dataset(), llm, OPTIONS, tmp_path)
     assert (llm.rows, again.reused, again.parsed) == (asks, asks, result.parsed)
-    assert task.dropped["unknown_tag"] == asks  # of this reading, not of both
+    assert read_json(tmp_path / "metrics.json")["unknown_tag"] == asks  # of this reading, not of both
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "t5", "llama"])

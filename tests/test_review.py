@@ -1,4 +1,4 @@
-"""Reviews of fruits: who is asked about what, how answers are read, and what similar reviews say of other users."""
+"""Reviews of fruits: who is asked about what, how answers are read, and what they are taught by."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from llm_aug.backends.scripted import Script, Scripted, from_script
 from llm_aug.data import (
     Completion,
     Dataset,
-    Origin,
+    Example,
     Pair,
     Prompt,
     Reject,
     Request,
-    Sample,
     Sampling,
     samples_from,
     tidy_interactions,
@@ -35,9 +34,8 @@ from llm_aug.generate import GenerateOptions, generate
 from llm_aug.tasks import Parsed, Rejected, load_task
 from llm_aug.tasks.rating import Scale, contradicts, measure, read_rating
 from llm_aug.tasks.review import Review
-from llm_aug.tasks.similar_reviews import SimilarOptions, pairs_of_similar_reviews
+from llm_aug.tasks.rule_reviews import by_rule
 from llm_aug.text import CHAT_TOKENS, one_line
-from llm_aug.vectors import unit
 
 FRUITS = ["apple", "pear", "plum", "quince", "cherry", "fig"]
 OPTIONS = GenerateOptions(sampling=Sampling(max_tokens=40))
@@ -149,7 +147,7 @@ def test_a_style_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="asks for 'price'"):
         asked(Review(style=str(tmp_path / "odd.md")))
     (tmp_path / "blind.md").write_text("[system]\nHm.\n[user]\n{{ history }}\n")
-    with pytest.raises(InputError, match="does not show the facts"):
+    with pytest.raises(InputError, match="does not ask for 'facts'"):
         asked(Review(style=str(tmp_path / "blind.md")))
     with pytest.raises(InputError, match="did you mean 'write'"):
         asked(Review(style="wriet"))
@@ -254,24 +252,94 @@ def test_queries_are_rejected_with_a_reason(text: str, finish: str, why: str) ->
     assert reason(text, finish, style="queries") == why
 
 
-def test_reviews_teach_where_the_log_has_them(caplog: pytest.LogCaptureFixture) -> None:
+def parses(example: Example, data: Dataset) -> None:
+    """The task reads its own lesson as it stands: the rating of the first line, the words of the second."""
+    task = Review(pairs=[("u2", "i2")])
+    (request,) = asked(task, data)
+    parsed = task.parse(replace(request, prompt=example.prompt), Completion(example.answer, "stop", 9))
+    assert isinstance(parsed, Parsed)
+    assert parsed.interactions
+    rating = parsed.interactions[0].rating
+    first = "" if rating is None else f"Rating: {rating:g}\n"
+    assert f"{first}Review: {parsed.text}" == example.answer
+
+
+def test_reviews_teach_where_the_log_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_aug.tasks.review.ENOUGH", 2)
     data = dataset()
-    assert list(Review().examples(data)) == []
-    assert "no column 'review'" in caplog.text
-    said = data.interactions.assign(review=["Crisp and fresh.", None, "Too sour for\nme.", "ok"])
+    said = data.interactions.assign(review=['\'Crisp and "fresh"."', None, "Too sour for\nme.", "ok"])
     examples = list(Review().examples(Dataset(data.items, said)))
     assert [example.answer for example in examples] == [
-        "Rating: 5\nReview: Crisp and fresh.", "Rating: 2\nReview: Too sour for me.",
+        "Rating: 5\nReview: 'Crisp and \"fresh\".", "Rating: 2\nReview: Too sour for me.",
     ]  # fmt: skip
     assert "plum (rated" not in examples[1].prompt.user
     assert "- apple (rated 5)\n- pear (rated 4)\n\nNew item:\nTitle: plum" in examples[1].prompt.user
     assert examples[1].prompt.system == asked(Review())[0].prompt.system
-    task = Review(pairs=[("u2", "i2")])
-    (request,) = asked(task)
     for example in examples:
-        parsed = task.parse(request, Completion(example.answer, "stop", 9))
-        assert isinstance(parsed, Parsed)
-        assert parsed.text == example.answer.partition("Review: ")[2]
+        parses(example, data)
+
+
+def test_a_review_that_would_be_read_otherwise_teaches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llm_aug.tasks.review.ENOUGH", 0)
+    data = dataset()
+    said = ["I hated this terrible thing.", "Rating: 1 is all I say of it.", "Too short", "Review: user: it is sour."]
+    assert list(Review().examples(Dataset(data.items, data.interactions.assign(review=said)))) == []
+
+
+def test_ratings_without_reviews_teach_by_words_made_by_rule(caplog: pytest.LogCaptureFixture) -> None:
+    data = dataset(kind=["core", "core", "stone", "core", "stone", "fig"])
+    examples = list(Review().examples(data))
+    assert "the log has 0 reviews to learn from (column 'review'), their ratings are put in words" in caplog.text
+    assert [example.answer.partition("\n")[0] for example in examples] == [
+        "Rating: 5", "Rating: 4", "Rating: 2", "Rating: 1",
+    ]  # fmt: skip
+    for example in examples:
+        parses(example, data)
+    assert "- apple. core (rated 5)\n- pear. core (rated 4)\n\nNew item:\nTitle: plum" in examples[2].prompt.user
+    shuffled = Dataset(data.items, data.interactions.sample(frac=1, random_state=1))
+    assert list(Review().examples(shuffled)) == examples
+    assert list(Review(seed=1).examples(data)) != examples
+    assert list(Review().examples(dataset(ratings=False))) == []
+    assert "no ratings on a scale" in caplog.text
+
+
+def test_real_reviews_come_first_and_none_is_doubled() -> None:
+    data = dataset()
+    said = data.interactions.assign(review=["", "A firm green pear.", "", ""])
+    first, *others = Review().examples(Dataset(data.items, said))
+    assert first.answer == "Rating: 4\nReview: A firm green pear."
+    assert {example.answer[:9] for example in others} == {"Rating: 1", "Rating: 2", "Rating: 5"}
+
+
+def test_the_most_active_do_not_teach_everything() -> None:
+    items = pd.DataFrame({"item_id": [f"i{n}" for n in range(40)], "title": [f"thing {n}" for n in range(40)]})
+    log = pd.DataFrame({"user_id": "u1", "item_id": items["item_id"], "rating": [1.0 + n % 5 for n in range(40)]})
+    assert len(list(Review().examples(Dataset(tidy_items(items), tidy_interactions(log))))) == 4
+
+
+def placed(title: str, tags: list[str], place: float) -> Collection[str]:
+    return {said for seed in range(300) for said in by_rule(title, tags, place, np.random.default_rng(seed))}
+
+
+@pytest.mark.parametrize("place", [0.0, 0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize("title", ["plum", "Never", "Not Without No", "Bad Waste", "Good Love", "Rating: 5!", ""])
+def test_no_wording_contradicts_its_rating_whatever_the_item_is_called(title: str, place: float) -> None:
+    wordings = placed(title, ["Comedy", "Bad Boys"], place)
+    assert not [said for said in wordings if contradicts(said, place)]
+    assert all(said.endswith((".", "please.")) and len(said.split()) >= 3 for said in wordings)
+    assert "{" not in "".join(wordings)
+
+
+def test_wordings_say_how_it_was_and_speak_of_the_item() -> None:
+    high, mixed, low = (placed("plum", ["sweet", "stone"], place) for place in (0.9, 0.5, 0.1))
+    assert min(len(high), len(mixed), len(low)) >= 24
+    assert not {*high} & {*mixed} | {*mixed} & {*low} | {*high} & {*low}
+    assert {"I loved plum.", "I really enjoyed plum. If you like stone and sweet, try it."} <= {*high}
+    assert "I was disappointed by plum. Even if you like sweet and stone, look elsewhere." in low
+    assert all(contradicts(said, 0.0) for said in high)
+    assert all(contradicts(said, 1.0) for said in low)
+    assert "I loved this one." in placed("", [], 1.0)
+    assert "I loved a b c d e f g h." in placed("a b c d e f g h i j", [], 1.0)
 
 
 def test_query_examples_are_tags_that_the_prompt_does_not_show() -> None:
@@ -346,55 +414,3 @@ def test_real_models_of_random_weights(
     rows = {name: len(read_parquet(tmp_path / f"{name}.parquet")) for name in ("samples", "rejects")}
     assert sum(rows.values()) == 6
     assert read_json(tmp_path / "manifest.json")["counts"]["failed"] == 0
-
-
-class Letters:
-    """A text's vector: how often each letter occurs."""
-
-    name = "letters"
-
-    def encode(self, texts: list[str]) -> np.ndarray:
-        return unit(np.array([[text.count(letter) for letter in "abcxyz"] for text in texts]).reshape(-1, 6))
-
-
-def review(user: str, item: str, text: str, rating: float | None = 5.0) -> Sample:
-    pair = Pair(user, item, rating=rating)
-    return Sample(f"{user}/{item}", "review", item, text, (pair,), origin=Origin("review/write"))
-
-
-def similar(
-    *reviews: Sample, known: Collection[tuple[str, str]] = (), **options: float
-) -> dict[tuple[str, str], float]:
-    found = pairs_of_similar_reviews(reviews, Letters(), known, SimilarOptions(**options))  # type: ignore[arg-type]
-    assert len({sample.sample_id for sample in found}) == len(found)
-    assert all(sample.kind == "interactions" and sample.origin.generator == "review/similar" for sample in found)
-    return {(pair.user_id, pair.item_id): sample.weight for sample in found for pair in sample.interactions or ()}
-
-
-def test_users_who_wrote_alike_of_two_items_may_like_each_others() -> None:
-    found = similar(review("u", "1", "aab"), review("v", "2", "aab"), review("w", "3", "xyz"))
-    assert found == {("u", "2"): pytest.approx(1), ("v", "1"): pytest.approx(1)}
-    assert max(found.values()) <= 1
-    (weight, other) = similar(review("u", "1", "aab"), review("v", "2", "ab")).values()
-    assert weight == other == pytest.approx(3 / np.sqrt(10))
-
-
-def test_own_reviews_the_same_item_blame_and_known_pairs_make_no_pair() -> None:
-    assert similar(review("u", "1", "a"), review("u", "2", "a")) == {}
-    assert similar(review("u", "1", "a"), review("v", "1", "a")) == {}
-    assert similar(review("u", "1", "a", 1), review("v", "2", "a", 5), review("w", "3", "x", 5)) == {}
-    assert set(similar(review("u", "1", "a"), review("v", "2", "a"), known={("u", "2")})) == {("v", "1")}
-    assert set(similar(review("u", "1", "a"), review("v", "2", "a"), review("v", "1", "x"))) == {("u", "2")}
-    assert similar(review("u", "1", "ab"), review("v", "2", "bcc"), floor=0.9) == {}
-    assert similar(review("u", "1", ""), review("v", "2", "")) == similar() == {}
-    assert similar(replace(review("u", "1", "a"), interactions=None), review("v", "2", "a")) == {}
-
-
-def test_many_own_reviews_do_not_hide_a_neighbour() -> None:
-    own = [review("u", f"{n}", "a") for n in range(20)]
-    assert len(similar(*own, review("v", "x", "aab"), neighbours=1)) == 21  # though each of his own is nearer
-
-
-def test_options_that_cannot_be() -> None:
-    with pytest.raises(InputError, match="floor is above 0"):
-        SimilarOptions(floor=0)

@@ -80,6 +80,17 @@ def test_columns_come_in_order_and_are_added() -> None:
     assert log()["rating"].isna().all()
 
 
+def test_reviews_are_kept_where_a_log_has_them(tmp_path: Path) -> None:
+    said = log(review=pd.Series(["Crisp.", None], dtype=object))
+    assert list(said.columns) == [*INTERACTION_COLUMNS, "review"]
+    assert list(said["review"]) == ["Crisp.", ""]
+    write_dataset(tmp_path, Dataset(items(), said))
+    pd.testing.assert_frame_equal(read_dataset(tmp_path).interactions, said)
+    pd.testing.assert_frame_equal(tidy_interactions(said), said)
+    with pytest.raises(InputError, match="column 'review', row 1: a lone surrogate"):
+        log(review=pd.Series(["\ud800", None], dtype=object))
+
+
 def test_tidying_twice_changes_nothing() -> None:
     once = log(timestamp=[5, None], rating=[4, None], weight=[0.5, 1], is_synthetic=[True, False])
     pd.testing.assert_frame_equal(tidy_interactions(once), once)

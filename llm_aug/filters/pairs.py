@@ -1,20 +1,25 @@
-"""Simulated interactions: of known users, new to the log, weighted in (0, 1], each pair once, within the caps."""
+"""Simulated interactions: of known users, new to the log, weighted in (0, 1], each pair once, within the caps.
+
+Histories are judged as a whole (see `histories`), of reviews only whose they are: `merge` decides on their pairs.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
 from llm_aug.data import Pair, Sample, Verdict
+from llm_aug.filters import histories
 from llm_aug.filters.reference import Reference, Threshold
+from llm_aug.filters.schema import PAIR_KINDS
 
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """per_user, per_item: simulated pairs kept at most, best weights first; None is no cap."""
+    """per_user, per_item: simulated pairs kept at most, best weights first; None is no cap. Histories count too."""
 
     per_user: int | None = None
     per_item: int | None = None
@@ -22,9 +27,11 @@ class PairsConfig:
 
 @dataclass
 class Pairs:
-    """Reasons: unknown_user, weight_out_of_range, in_train, repeated_pair, over_user_cap, over_item_cap.
+    """Reasons: unknown_user, weight_out_of_range, in_train, repeated_pair, over_user_cap, over_item_cap; of histories
+    also mixed_users, repeated_item, not_increasing, copied_history, repeated_history.
 
-    A sample of several pairs falls with any of them. Of a repeated pair the best weight stays, then the first id.
+    A sample of several pairs falls with any of them. Of a repeated pair or history the best weight stays, then the
+    first id. Two histories of a user may share items, but not all of them.
     """
 
     reference: Reference
@@ -37,61 +44,92 @@ class Pairs:
         return {name: Threshold(float(cap), "set by you") for name, cap in caps.items() if cap is not None}
 
     def applies(self, sample: Sample) -> bool:
-        return sample.kind == "interactions"
+        return sample.kind in PAIR_KINDS or (sample.kind == "review" and bool(sample.interactions))
 
     @cached_property
-    def _known(self) -> set[tuple[str, str]]:
-        log = self.reference.training.interactions
-        return set(zip(log["user_id"], log["item_id"], strict=True))
-
-    @cached_property
-    def _users(self) -> set[str]:
-        return set(self.reference.training.interactions["user_id"])
+    def _log(self) -> histories.Log:
+        return histories.Log(self.reference.training.interactions)
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        kept: dict[tuple[str, str], str] = {}
-        per_user: Counter[str] = Counter()
-        per_item: Counter[str] = Counter()
+        invented = {
+            row: histories.story(sample)
+            for row, sample in enumerate(samples)
+            if sample.kind == "history" and sample.subject not in self._log.users
+        }
+        copied = histories.copies(invented, self._log)
+        kept = _Kept(self.config)
         verdicts: dict[int, Verdict] = {}
-        best_first = sorted(range(len(samples)), key=lambda row: (-samples[row].weight, samples[row].sample_id))
-        for row in best_first:
+        for row in sorted(range(len(samples)), key=lambda row: (-samples[row].weight, samples[row].sample_id)):
             sample = samples[row]
-            pairs = sample.interactions or ()
-            verdict = self._fault(sample, pairs) or _repeated(pairs, kept) or self._over(pairs, per_user, per_item)
+            verdict = self._fault(sample) or copied.get(row) or kept.refuses(sample)
             verdicts[row] = verdict or Verdict(True, score=sample.weight)
             if verdict is None:
-                kept |= {(pair.user_id, pair.item_id): sample.sample_id for pair in pairs}
-                per_user.update(pair.user_id for pair in pairs)
-                per_item.update(pair.item_id for pair in pairs)
+                kept.add(sample)
         return [verdicts[row] for row in range(len(samples))]
 
-    def _fault(self, sample: Sample, pairs: Sequence[Pair]) -> Verdict | None:
+    def _fault(self, sample: Sample) -> Verdict | None:
         if not 0 < sample.weight <= 1:
             return Verdict(False, "weight_out_of_range", sample.weight)
-        for pair in pairs:
-            if pair.user_id not in self._users:
+        if sample.kind == "history":
+            return histories.fault(sample, self._log)
+        for pair in sample.interactions or ():
+            if pair.user_id not in self._log.users:
                 return Verdict(False, "unknown_user", nearest=pair.user_id)
-            if (pair.user_id, pair.item_id) in self._known:
+            if sample.kind == "interactions" and (pair.user_id, pair.item_id) in self._log.pairs:
                 return Verdict(False, "in_train", sample.weight, pair.item_id)
         return None
 
-    def _over(self, pairs: Sequence[Pair], per_user: Counter[str], per_item: Counter[str]) -> Verdict | None:
+
+@dataclass
+class _Kept:
+    """What has been kept so far. pairs, stories: of which sample. Reviews take no part."""
+
+    config: PairsConfig
+    pairs: dict[tuple[str, str], str] = field(default_factory=dict)
+    stories: dict[tuple[str, tuple[str, ...]], str] = field(default_factory=dict)
+    per_user: Counter[str] = field(default_factory=Counter)
+    per_item: Counter[str] = field(default_factory=Counter)
+
+    def add(self, sample: Sample) -> None:
+        if sample.kind == "review":
+            return
+        if sample.kind == "history":
+            self.stories[_items_of(sample)] = sample.sample_id
+        pairs = sample.interactions or ()
+        for pair in pairs:
+            self.pairs.setdefault((pair.user_id, pair.item_id), sample.sample_id)
+        self.per_user.update(pair.user_id for pair in pairs)
+        self.per_item.update(pair.item_id for pair in pairs)
+
+    def refuses(self, sample: Sample) -> Verdict | None:
+        if sample.kind == "review":
+            return None
+        pairs = sample.interactions or ()
+        if sample.kind == "interactions":
+            return self._repeated(pairs) or self._over(pairs)
+        rival = self.stories.get(_items_of(sample))
+        return self._over(pairs) if rival is None else Verdict(False, "repeated_history", nearest=rival)
+
+    def _repeated(self, pairs: Sequence[Pair]) -> Verdict | None:
+        """Against kept samples and within the sample itself."""
+        seen: set[tuple[str, str]] = set()
+        for pair in pairs:
+            key = (pair.user_id, pair.item_id)
+            if key in self.pairs or key in seen:
+                return Verdict(False, "repeated_pair", nearest=self.pairs.get(key, ""))
+            seen.add(key)
+        return None
+
+    def _over(self, pairs: Sequence[Pair]) -> Verdict | None:
         users, items = Counter(pair.user_id for pair in pairs), Counter(pair.item_id for pair in pairs)
         for name, cap, had, more in (
-            ("over_user_cap", self.config.per_user, per_user, users),
-            ("over_item_cap", self.config.per_item, per_item, items),
+            ("over_user_cap", self.config.per_user, self.per_user, users),
+            ("over_item_cap", self.config.per_item, self.per_item, items),
         ):
             if cap is not None and any(had[key] + count > cap for key, count in more.items()):
                 return Verdict(False, name, float(cap))
         return None
 
 
-def _repeated(pairs: Sequence[Pair], kept: dict[tuple[str, str], str]) -> Verdict | None:
-    """Against kept samples and within the sample itself."""
-    seen: set[tuple[str, str]] = set()
-    for pair in pairs:
-        key = (pair.user_id, pair.item_id)
-        if key in kept or key in seen:
-            return Verdict(False, "repeated_pair", nearest=kept.get(key, ""))
-        seen.add(key)
-    return None
+def _items_of(sample: Sample) -> tuple[str, tuple[str, ...]]:
+    return sample.subject, tuple(sorted(histories.story(sample)))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
@@ -19,14 +18,14 @@ import numpy as np
 from llm_aug import seeds
 from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Prompt, Reject, Request
 from llm_aug.errors import InputError, LlmAugError
-from llm_aug.prompt import Template, load_template
+from llm_aug.prompt import Template
 from llm_aug.tasks import Rejected
 from llm_aug.tasks.judge import Judge
+from llm_aug.tasks.prompted import Prompted
 from llm_aug.tasks.reading import is_echo, shown, whole
 from llm_aug.tasks.tags import Tags, narrowed, tags_of
 from llm_aug.text import CHAT_TOKENS, normalised, one_line
 
-VARIABLES = frozenset({"history", "tags", "count", "members"})
 GROUP_SIZE = 20  # users per group, on average: enough for what they share to stand out
 DIMENSIONS = 32  # of the histories before they are clustered
 CHOICES = 30  # tags shown: a closed set of 5,000 names fits no small model's window
@@ -44,13 +43,13 @@ class Subject:
 
 
 @dataclass
-class Profile:
+class Profile(Prompted):
     """limit: users or groups at most. history: items shown. count: tags in an answer at most. groups: None by size.
 
-    attributes: columns that are shown and whose values are tags (default: all). dropped: tags of answers outside the
-    closed set, counted as 'unknown_tag' since the last `requests`.
+    attributes: columns that are shown and whose values are tags (default: all).
     """
 
+    task: ClassVar[str] = "profile"
     style: str = "interests"
     copies: int = 1
     limit: int | None = None
@@ -67,30 +66,16 @@ class Profile:
     def __post_init__(self) -> None:
         if min(self.history, self.words, self.count, self.copies, self.groups or 1) < 1:
             raise InputError("profile: history, words, count, copies and groups are at least 1")
-        self.dropped: Counter[str] = Counter()
+        self._told: dict[str, Counter[str]] = {}
         self._closed: Tags | None = None
 
-    @cached_property
-    def template(self) -> Template:
-        template = load_template("profile", self.style)
-        unknown = template.variables - VARIABLES
-        if unknown or "history" not in template.variables:
-            wrong = f"asks for {min(unknown)!r}" if unknown else "does not show the history"
-            raise InputError(f"prompt {template.name} {wrong}; a profile has {', '.join(sorted(VARIABLES))}")
-        return template
-
-    @property
-    def name(self) -> str:
-        return self.template.name
-
-    @property
-    def prompt_hash(self) -> str:
-        return self.template.hash
+    def variables(self, template: Template) -> tuple[Set[str], Set[str]]:
+        return {"history"}, {"tags", "count", "members"}
 
     def requests(self, dataset: Dataset) -> Iterator[Request | Reject]:
         """Users or groups in a seeded order. Raises InputError where tags are wanted and the catalogue has none."""
         dataset = narrowed(dataset, self.attributes)
-        self.dropped.clear()
+        self._told.clear()
         tags = self._closed = self._tags(dataset)
         lines = self._lines(dataset)
         prefix = "group/" if "members" in self.template.variables else ""
@@ -118,10 +103,11 @@ class Profile:
         """'Interests: ...\\nTags: a, b' in the catalogue's spelling; without tags in the template the words alone.
 
         Reasons: empty, truncated, no_interests, echo (of lines of the prompt), no_tags. A tag that is not in the closed
-        set is dropped and counted, and so is a last one that max_tokens cut in two.
+        set is dropped and counted (see `metrics`); a last one that max_tokens cut in two is no tag.
         """
         if self._closed is None:
             raise LlmAugError("profile: parse was called before requests, which finds out the closed set of tags")
+        told = self._told[request.key] = Counter[str]()
         text = CHAT_TOKENS.sub(" ", completion.text)
         if not one_line(text):
             raise Rejected("empty")
@@ -135,10 +121,16 @@ class Profile:
             raise Rejected("echo")
         if not wanted:
             return words
-        chosen = self._chosen(listed, cut)
+        chosen = self._chosen(listed, cut, told)
         if not chosen:
             raise Rejected("truncated" if cut and not label else "no_tags")
         return f"Interests: {words}\nTags: {', '.join(chosen)}"
+
+    def metrics(self) -> dict[str, Any]:
+        """Of all answers read since `requests`, each once: tags = kept + unknown_tag (outside the closed set) +
+        repeated + over_count; an answer that is rejected before its tags are read has none."""
+        told = sum(self._told.values(), Counter[str]())
+        return {"answers": len(self._told), "tags": told.total(), **dict(told.most_common())}
 
     def examples(self, dataset: Dataset) -> Iterator[Example]:
         """Tags that the shown items have more often than the catalogue does, and a sentence that says no more.
@@ -166,19 +158,23 @@ class Profile:
         }
         return self.template.render(**{name: values[name] for name in self.template.variables})
 
-    def _chosen(self, listed: str, cut: bool) -> list[str]:
-        """The closed set's spelling of what was listed, each once, at most `count`."""
+    def _chosen(self, listed: str, cut: bool, told: Counter[str]) -> list[str]:
+        """The closed set's spelling of what was listed, each once, at most `count`; told counts, for each tag listed,
+        'kept' or why not."""
         assert self._closed is not None
         parts = [part.strip(" \t*\"'.[]") for part in re.split(r"[,;|\n]", listed)]
         parts = [part for part in parts if part]
         found: dict[str, None] = {}
         for place, part in enumerate(parts):
             name = self._closed.names.get(normalised(part))
-            if name is not None:
-                found.setdefault(name)
-            elif not (cut and place == len(parts) - 1):
-                self.dropped["unknown_tag"] += 1
-        return list(found)[: self.count]
+            if name is None and cut and place == len(parts) - 1:
+                break
+            fault = "unknown_tag" if name is None else "repeated" if name in found else ""
+            fault = fault or ("over_count" if len(found) == self.count else "")
+            told[fault or "kept"] += 1
+            if name is not None and not fault:
+                found[name] = None
+        return list(found)
 
     def _tags(self, dataset: Dataset) -> Tags:
         tags = tags_of(dataset)

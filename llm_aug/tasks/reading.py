@@ -34,12 +34,17 @@ def whole(text: str, cut: bool) -> str:
     return text
 
 
-def is_echo(answer: str, asked: str) -> bool:
-    """At least FEWEST_WORDS that stand in the prompt, or a line of the prompt, of LINE_WORDS at least, given back."""
-    said, prompt = f" {normalised(answer)} ", f" {normalised(asked)} "
-    lines = {normalised(line.removeprefix("- ")) for line in asked.splitlines() if line.startswith("- ") or ":" in line}
-    repeated = any(f" {line} " in said for line in lines if len(line.split()) >= LINE_WORDS)
-    return repeated or (len(said.split()) >= FEWEST_WORDS and said in prompt)
+def is_echo(answer: str, asked: str, allowed: str = "") -> bool:
+    """At least FEWEST_WORDS that stand in the prompt; or the prompt, or a line of it, given back, LINE_WORDS at least.
+
+    allowed: a text of the prompt that may be repeated.
+    """
+    said, prompt, own = (f" {normalised(text)} " for text in (answer, asked, allowed))
+    lines = [line.removeprefix("- ") for line in asked.splitlines() if line.startswith("- ") or ":" in line]
+    told = [line for line in map(normalised, (*lines, asked)) if len(line.split()) >= LINE_WORDS]
+    if any(f" {line} " in said and f" {line} " not in own for line in told):
+        return True
+    return len(said.split()) >= FEWEST_WORDS and said in prompt and said not in own
 
 
 def review_in(text: str, cut: bool) -> str:

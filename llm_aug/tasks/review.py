@@ -7,39 +7,43 @@ An answer of queries:  "funny toys\\nfilms for children"
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from itertools import groupby, islice
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 from llm_aug import seeds
 from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Prompt, Reject, Request
 from llm_aug.errors import InputError, LlmAugError
-from llm_aug.prompt import Template, load_template
+from llm_aug.prompt import Template
 from llm_aug.tasks import Answered, Parsed, Rejected
 from llm_aug.tasks.judge import Judge
+from llm_aug.tasks.prompted import Prompted
 from llm_aug.tasks.rating import Scale, contradicts, measure, read_rating
-from llm_aug.tasks.reading import FEWEST_WORDS, is_echo, queries_in, review_in, shown
+from llm_aug.tasks.reading import FEWEST_WORDS, is_echo, queries_in, review_in, shown, whole
 from llm_aug.tasks.rewrite import facts
-from llm_aug.tasks.tags import narrowed, tags_of
+from llm_aug.tasks.rule_reviews import by_rule
+from llm_aug.tasks.tags import Tags, narrowed, tags_of
 from llm_aug.text import CHAT_TOKENS, capped, normalised, words
+from llm_aug.tidy import REVIEW
 
 LOG = logging.getLogger(__name__)
-VARIABLES = frozenset({"history", "facts", "scale", "count"})
-COLUMN = "review"  # of a log that holds what users wrote
 RARE = 5  # interactions at most: what needs a review is what has few
 DESCRIPTION_WORDS, ANSWER_WORDS = 60, 80  # shown, and taught
+ENOUGH = 200  # reviews that teach the form of an answer without any help
+RULED = 4  # examples by rule of one user: the most active would otherwise teach everything
 
 
 @dataclass
-class Review:
+class Review(Prompted):
     """limit: pairs (write) or items (queries) at most. users: of each item. pairs: (user, item), instead of drawn ones.
 
     rare: interactions that an item has at most to be asked about. attributes: columns to show (default: all).
     count: queries in an answer at most.
     """
 
+    task: ClassVar[str] = "review"
     style: str = "write"
     copies: int = 1
     limit: int | None = None
@@ -60,22 +64,8 @@ class Review:
         self._scale: Scale | None = None
         self._measured = False
 
-    @cached_property
-    def template(self) -> Template:
-        template = load_template("review", self.style)
-        unknown = template.variables - VARIABLES
-        if unknown or "facts" not in template.variables:
-            wrong = f"asks for {min(unknown)!r}" if unknown else "does not show the facts"
-            raise InputError(f"prompt {template.name} {wrong}; a review has {', '.join(sorted(VARIABLES))}")
-        return template
-
-    @property
-    def name(self) -> str:
-        return self.template.name
-
-    @property
-    def prompt_hash(self) -> str:
-        return self.template.hash
+    def variables(self, template: Template) -> tuple[Set[str], Set[str]]:
+        return {"facts"}, {"history", "scale", "count"}
 
     @property
     def writes(self) -> bool:
@@ -117,52 +107,74 @@ class Review:
         if not self.writes:
             found = queries_in(text, request.prompt.user, completion.finish == "length")
             return "\n".join(found[: self.count])
+        rating, review = _read(text, request.prompt, self._scale, completion.finish == "length")
         user, item = request.parents
-        rating, rest = read_rating(text)
-        if self._scale is None:
-            rating = None
-        elif rating is None:
-            raise Rejected("no_rating")
-        elif not self._scale.holds(rating):
-            raise Rejected("off_scale")
-        review = review_in(rest, completion.finish == "length")
-        if is_echo(review, request.prompt.user):
-            raise Rejected("echo")
-        if rating is not None and self._scale is not None and contradicts(review, self._scale.place(rating.value)):
-            raise Rejected("inconsistent")
-        return Parsed(review, (Pair(user, item, rating=None if rating is None else rating.value),))
+        return Parsed(review, (Pair(user, item, rating=rating),))
 
     def examples(self, dataset: Dataset) -> Iterator[Example]:
-        """write: what users wrote, where the log has a column `review`; a rating alone is no review, so else nothing.
+        """write: what users wrote, where the log has a column `review`. Where that is fewer than ENOUGH, also ratings
+        with words made by rule, RULED of a user at most: weak supervision, which teaches the form of an answer alone.
+        Nothing where there are neither reviews nor ratings.
 
         queries: an item's tags, hidden from the facts shown; an item without any gives none.
         """
         dataset = narrowed(dataset, self.attributes)
-        if not self.writes:
-            yield from self._query_examples(dataset)
-        elif COLUMN in dataset.interactions.columns:
-            yield from self._review_examples(dataset)
-        else:
-            LOG.warning(
-                "%s: the log has no column %r with what users wrote, so there are no examples", self.name, COLUMN
-            )
+        yield from self._review_examples(dataset) if self.writes else self._query_examples(dataset)
 
     def _review_examples(self, dataset: Dataset) -> Iterator[Example]:
-        """The history shown is what the user had before, by time and then by item id."""
+        """Only such as `parse` reads as they are, the rating and the words."""
         scale = measure(dataset.interactions["rating"])
         view = _Shown(self, dataset)
+        written = set[tuple[str, str]]()
+        for event in self._events(dataset) if REVIEW in dataset.interactions else ():
+            review = whole(capped(shown(event.review), ANSWER_WORDS), cut=False)
+            if example := self._example(event, review, view, scale):
+                written.add((event.user, event.item))
+                yield example
+        if len(written) >= ENOUGH:
+            return
+        told = "their ratings are put in words by rule" if scale else "and no ratings on a scale, either"
+        LOG.warning("%s: the log has %d reviews to learn from (column %r), %s", self.name, len(written), REVIEW, told)
+        tags = tags_of(dataset)
+        for user, events in groupby(self._events(dataset) if scale else (), key=lambda event: event.user):
+            random = seeds.generator(self.seed, "review", "rule", user)
+            silent = [event for event in events if (user, event.item) not in written and event.rating == event.rating]
+            for place in sorted(random.permutation(len(silent))[:RULED].tolist()):
+                if example := self._ruled(silent[place], tags, view, scale):
+                    yield example
+
+    def _ruled(self, event: _Event, tags: Tags, view: _Shown, scale: Scale | None) -> Example | None:
+        """The first wording that can be read."""
+        assert scale is not None
+        random = seeds.generator(self.seed, "review", "wording", event.user, event.item)
+        title = shown(view.title.get(event.item, ""))
+        said = by_rule(title, tags.of.get(event.item, ()), scale.place(event.rating), random)
+        return next((example for review in said if (example := self._example(event, review, view, scale))), None)
+
+    def _example(self, event: _Event, review: str, view: _Shown, scale: Scale | None) -> Example | None:
+        """None where there is nothing to show or to say, or where `parse` would read something else."""
+        if len(review.split()) < FEWEST_WORDS or not view.facts.get(event.item):
+            return None
+        prompt = self._prompt(view.facts[event.item], view.lines(event.user, event.earlier), scale)
+        answer = f"Rating: {event.rating:g}\nReview: {review}" if scale else f"Review: {review}"
+        try:
+            found = _read(answer, prompt, scale, cut=False)
+        except Rejected:
+            return None
+        return Example(prompt, answer) if found == (event.rating if scale else None, review) else None
+
+    def _events(self, dataset: Dataset) -> Iterator[_Event]:
+        """User by user, by time and then by item id."""
         log = dataset.interactions.sort_values(["user_id", "timestamp", "item_id"], na_position="first")
-        before: dict[str, list[str]] = {}
-        for row in log.to_dict("records"):
-            user, item = row["user_id"], row["item_id"]
-            earlier = [one for one in before.setdefault(user, []) if one != item][-self.history :]
-            before[user].append(item)
-            review = capped(shown(row[COLUMN] or ""), ANSWER_WORDS)
-            rated = row["rating"] == row["rating"]
-            if len(review.split()) < FEWEST_WORDS or not view.facts.get(item) or (scale and not rated):
-                continue
-            prompt = self._prompt(view.facts[item], view.lines(user, earlier), scale)
-            yield Example(prompt, f"Rating: {row['rating']:g}\nReview: {review}" if scale else f"Review: {review}")
+        reviews = log[REVIEW] if REVIEW in log else [""] * len(log)
+        before: list[str] = []
+        last = None
+        for user, item, rating, review in zip(log["user_id"], log["item_id"], log["rating"], reviews, strict=True):
+            if user != last:
+                before, last = [], user
+            earlier = [*islice((one for one in reversed(before) if one != item), self.history)][::-1]
+            yield _Event(user, item, rating, review or "", earlier)
+            before.append(item)
 
     def _query_examples(self, dataset: Dataset) -> Iterator[Example]:
         tags = tags_of(dataset)
@@ -203,6 +215,33 @@ class Review:
             around = (*names[start:], *names[:start])
             chosen = [user for user in around if (user, item) not in seen][: self.users]
             yield from ((user, item) for user in chosen or [None])
+
+
+class _Event(NamedTuple):
+    """earlier: the items that the user had before, the latest last."""
+
+    user: str
+    item: str
+    rating: float
+    review: str
+    earlier: list[str]
+
+
+def _read(text: str, prompt: Prompt, scale: Scale | None, cut: bool) -> tuple[float | None, str]:
+    """The rating, where there is a scale, and the review. Raises Rejected, see `Review.parse`."""
+    rating, rest = read_rating(text)
+    if scale is not None and rating is None:
+        raise Rejected("no_rating")
+    if scale is not None and rating is not None and not scale.holds(rating):
+        raise Rejected("off_scale")
+    review = review_in(rest, cut)
+    if is_echo(review, prompt.user):
+        raise Rejected("echo")
+    if scale is None or rating is None:
+        return None, review
+    if contradicts(review, scale.place(rating.value)):
+        raise Rejected("inconsistent")
+    return rating.value, review
 
 
 class _Shown:
