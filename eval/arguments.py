@@ -97,5 +97,5 @@ def read_arms(paths: ArmPaths, split: Split) -> list[Arm]:
         Arm(name, [sample for path in parts for sample in read_arm(name, path, split).samples])
         for name, parts in paths.items()
     ]
-    pairs = next((arm.pairs for arm in arms if arm.pairs), 0)
+    pairs = next((count for arm in arms if (count := arm.pairs(split))), 0)
     return [*arms, again(split, pairs)]

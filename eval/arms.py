@@ -27,9 +27,9 @@ class Arm:
     samples: Sequence[Sample] = ()
     seed_shift: int = 0
 
-    @property
-    def pairs(self) -> int:
-        return sum(len(sample.interactions or ()) for sample in self.samples)
+    def pairs(self, split: Split) -> int:
+        """How many rows it adds to the real ones: not every review brings its pair."""
+        return len(self.merged(split).interactions) - len(split.train)
 
     @property
     def texts(self) -> int:

@@ -62,7 +62,7 @@ def evaluate(split: Split, arms: Sequence[Arm], options: EvaluateOptions, output
     per_user_rows = pd.concat(frames, ignore_index=True)
     write_parquet(output / "per_user.parquet", pa.Table.from_pandas(per_user_rows, preserve_index=False))
     write_json(output / "tuning.json", [choice.as_row() for choice in choices])
-    volumes = [{"arm": arm.name, "pairs": arm.pairs, "texts": arm.texts} for arm in arms]
+    volumes = [{"arm": arm.name, "pairs": arm.pairs(split), "texts": arm.texts} for arm in arms]
     made = {"encoder": options.encoder, "split_hash": split.hash, "left_cold": "users" if split.by_users else "items"}
     write_json(output / "arms.json", {**made, "arms": volumes})
     return write_verdict(output, [output])

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from llm_aug import seeds
-from llm_aug.data import ITEM_COLUMNS, SAMPLE_SCHEMA, samples_from
+from llm_aug.data import ITEM_COLUMNS
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet
+from llm_aug.tables import SAMPLE_SCHEMA, samples_from
 
 SHOWN = 200
 HISTORY = 8  # titles that say who a user is

@@ -53,8 +53,9 @@ def tune(
         return choice, fitted(choice, split, arm, 0)
     best, tried = Choice(student, arm.name, grid[0]), 0
     chosen: Recommender | None = None
+    weights = weights if arm.name != REAL and arm.pairs(split) else (1.0,)
     for options in grid:
-        for weight in weights if arm.name != REAL and arm.pairs else (1.0,):
+        for weight in weights:
             model = make_student(student, dict(options), arm.seed_shift).fit(arm.merged(split, weight))
             for number, variant in enumerate(scoring_variants(model, options)):
                 tried += 1

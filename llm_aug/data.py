@@ -9,9 +9,8 @@ One sample:       {"sample_id": "rewrite/describe/1/0", "kind": "description", "
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -29,31 +28,14 @@ from llm_aug.tidy import tidy_items as tidy_items
 Kind = Literal["description", "attributes", "interactions", "history", "review", "profile", "vector"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
-_PAIR = pa.struct(
-    [("user_id", pa.string()), ("item_id", pa.string()), ("timestamp", pa.int64()), ("rating", pa.float64())]
-)
-SAMPLE_SCHEMA = pa.schema(
-    [
-        ("sample_id", pa.string()),
-        ("kind", pa.string()),
-        ("subject", pa.string()),
-        ("text", pa.string()),
-        ("interactions", pa.list_(_PAIR)),
-        ("weight", pa.float64()),
-        ("origin", pa.string()),
-    ]
-)
-REJECT_SCHEMA = pa.schema(
-    [("subject", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("answer", pa.string())]
-)
 _NOTHING = tidy_interactions(pd.DataFrame(columns=["user_id", "item_id"]))
 USERS_COLD = "user-random"  # the strategy of a split that leaves users cold
-VERDICT_FIELDS = [("reason", pa.string()), ("score", pa.float64()), ("nearest", pa.string())]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """items: ITEM_COLUMNS + attribute columns (strings). interactions: INTERACTION_COLUMNS, ids are strings."""
+    """items: ITEM_COLUMNS + attribute columns (strings). interactions: INTERACTION_COLUMNS, ids are strings, and
+    `review` where users wrote something."""
 
     items: pd.DataFrame
     interactions: pd.DataFrame
@@ -291,30 +273,3 @@ def _cold(
         more = f"more than {revealed} " if revealed else ""
         raise InputError(f"{folder}: {len(leaked)} cold {name}s have {more}training rows, for example {min(leaked)!r}")
     return cold
-
-
-def samples_table(samples: Iterable[Sample]) -> pa.Table:
-    rows = [
-        {
-            **{name: getattr(sample, name) for name in ("sample_id", "kind", "subject", "text", "weight")},
-            "interactions": None if sample.interactions is None else [vars(pair) for pair in sample.interactions],
-            "origin": json.dumps(vars(sample.origin), sort_keys=True),
-        }
-        for sample in samples
-    ]
-    return pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
-
-
-def samples_from(table: pa.Table) -> list[Sample]:
-    """Samples of a table in our schema; foreign tables go through `sources.samples` first."""
-    samples = []
-    for row in table.select(SAMPLE_SCHEMA.names).to_pylist():
-        pairs, origin = row["interactions"], json.loads(row["origin"])
-        row["interactions"] = None if pairs is None else tuple(Pair(**pair) for pair in pairs)
-        row["origin"] = replace(Origin(**origin), parents=tuple(origin.get("parents", ())))
-        samples.append(Sample(**row))
-    return samples
-
-
-def rejects_table(rejects: Iterable[Reject]) -> pa.Table:
-    return pa.Table.from_pylist([vars(reject) for reject in rejects], schema=REJECT_SCHEMA)

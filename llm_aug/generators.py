@@ -33,6 +33,7 @@ from llm_aug.item_controls import ITEM_CONTROLS, as_many_as, of_few_events, writ
 from llm_aug.learn import candidates_of
 from llm_aug.preview import shown
 from llm_aug.sections import Engine
+from llm_aug.similar_reviews import similar_reviews
 from llm_aug.simulate import GENERATORS, simulate
 from llm_aug.sources.samples import read_samples
 from llm_aug.stage import Outcome, once
@@ -41,7 +42,8 @@ from llm_aug.vectors import Cached, load_encoder
 
 JUDGED = "interactions"
 ASKED = (*TASKS, JUDGED)
-UNASKED = (*GENERATORS[1:], *ITEM_CONTROLS)
+SIMILAR = "similar-reviews"
+UNASKED = (*GENERATORS[1:], *ITEM_CONTROLS, SIMILAR)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def generate_samples(recipe: Recipe, wanted: Wanted, split: Path, adapter: Path 
         raise InputError(f"no generator {wanted.generator!r}; {did_you_mean(wanted.generator, UNASKED)}")
     if wanted.generator in ITEM_CONTROLS:
         return controls(recipe, wanted.generator, split, wanted.source, output)
+    if wanted.generator == SIMILAR:
+        return similar(recipe, split, wanted.source, output)
     if wanted.task in TASKS:
         return ask(recipe, wanted.task, split, adapter, output, wanted.source)
     if wanted.source is not None:
@@ -173,6 +177,22 @@ def controls(recipe: Recipe, control: str, split: Path, source: Path | None, out
         return Outcome(str(result), asdict(result))
 
     return once(output, control, made, work)
+
+
+def similar(recipe: Recipe, split: Path, source: Path | None, output: Path) -> Outcome:
+    """Pairs of users who wrote alike of two items, in the log and in the reviews of source."""
+    made = {"generator": SIMILAR, "split": split_content(split), "encoder": identity(recipe.encoder)}
+    if source is not None:
+        made["from"] = content(samples_file(source))
+
+    def work() -> Outcome:
+        found = read_split(split)
+        reviews = read_samples(source) if source is not None else []
+        encoder = Cached(load_encoder(recipe.encoder, item_texts(found.training)))
+        result = similar_reviews(found.training, reviews, encoder, output, split_hash=found.hash)
+        return Outcome(str(result), asdict(result))
+
+    return once(output, SIMILAR, made, work)
 
 
 @lru_cache(maxsize=1)

@@ -100,6 +100,7 @@ def examples_of(recipe: Recipe, split: Split) -> tuple[list[Example], list[Examp
 
 _WHY = {
     "judge": "no user has a pseudo-cold item among his candidates",
+    "review": "the log has neither reviews (prepare --column review=THEIRS) nor ratings, or no item has tags",
     "rewrite": "no item has what this style starts from (a long enough description, or values that items share)",
 }
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from llm_aug import filters
 from llm_aug.answers import Answers
-from llm_aug.data import Completion, Dataset, Reject, Request, Sample, Verdict, samples_from
+from llm_aug.data import Completion, Dataset, Reject, Request, Sample, Verdict
 from llm_aug.files import read_json, read_parquet
 from llm_aug.filters import Options
+from llm_aug.tables import samples_from
 from llm_aug.tasks import Rejected, Task
 from llm_aug.vectors import Encoder
 

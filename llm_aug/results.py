@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from llm_aug.data import REJECT_SCHEMA, SAMPLE_SCHEMA, Reject, Sample, rejects_table, samples_table
+from llm_aug.data import Reject, Sample
 from llm_aug.files import write_tables
+from llm_aug.tables import REJECT_SCHEMA, SAMPLE_SCHEMA, rejects_table, samples_table
 
 GROUP_ROWS = 8192
 T = TypeVar("T")

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pytest
 
 from eval.arms import AGAIN, FEWEST_PAIRS, REAL, Arm, again, read_arm
-from llm_aug.data import Origin, Pair, Sample, Split, samples_table
+from llm_aug.data import Origin, Pair, Sample, Split
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
+from llm_aug.tables import samples_table
 from recommender.matrix import to_log
 
 
@@ -33,7 +34,7 @@ def test_an_arm_of_this_split_is_read_from_its_folder(tastes: Split, tmp_path: P
     text = Sample("d", "description", "i1", "a red fruit")
     write(tmp_path / "kept.parquet", pair("u0", "i0", tastes.hash), pair("u1", "i1"), text)
     arm = read_arm("llm", tmp_path, tastes)
-    assert (arm.name, arm.pairs, arm.texts) == ("llm", 2, 1)
+    assert (arm.name, arm.pairs(tastes), arm.texts) == ("llm", 2, 1)
 
 
 def test_an_arm_made_from_another_split_is_refused(tastes: Split, tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_an_unknown_item_is_refused_and_named(tastes: Split, tmp_path: Path) -> 
 
 
 def test_a_synthetic_user_is_welcome(tastes: Split, tmp_path: Path) -> None:
-    assert read_arm("llm", write(tmp_path / "kept.parquet", pair("nobody", "i0")), tastes).pairs == 1
+    assert read_arm("llm", write(tmp_path / "kept.parquet", pair("nobody", "i0")), tastes).pairs(tastes) == 1
 
 
 @pytest.mark.parametrize("name", [REAL, AGAIN])
@@ -69,9 +70,9 @@ def test_planted_test_rows_in_a_foreign_file_are_refused(tastes: Split, tmp_path
 
 def test_guessing_some_test_rows_is_the_point_and_no_leak(tastes: Split, tmp_path: Path) -> None:
     some = pd.concat([tastes.test[:20], tastes.train[:30]])
-    assert read_arm("outside", foreign(tmp_path / "good.parquet", some), tastes).pairs == 50
+    assert read_arm("outside", foreign(tmp_path / "good.parquet", some), tastes).pairs(tastes) == 50
     few = tastes.test[: FEWEST_PAIRS - 1]
-    assert read_arm("outside", foreign(tmp_path / "few.parquet", few), tastes).pairs == len(few)
+    assert read_arm("outside", foreign(tmp_path / "few.parquet", few), tastes).pairs(tastes) == len(few)
 
 
 def test_merging_adds_weighted_synthetic_rows_and_keeps_the_split(tastes: Split) -> None:
@@ -91,12 +92,12 @@ def test_the_real_arm_is_the_training_part_alone(tastes: Split) -> None:
 
 def test_again_is_real_training_rows_and_nothing_else(tastes: Split) -> None:
     arm = again(tastes, 50)
-    assert (arm.name, arm.pairs, arm.seed_shift) == (AGAIN, 50, 1000)
+    assert (arm.name, arm.pairs(tastes), arm.seed_shift) == (AGAIN, 50, 1000)
     trained = set(zip(tastes.train["user_id"], tastes.train["item_id"], strict=True))
     made = [(p.user_id, p.item_id) for sample in arm.samples for p in sample.interactions or ()]
     assert set(made) <= trained
     assert len(set(made)) == 50
-    assert again(tastes, 10**6).pairs == len(tastes.train)
+    assert again(tastes, 10**6).pairs(tastes) == len(tastes.train)
     assert again(tastes, 50) == arm
 
 

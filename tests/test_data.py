@@ -16,7 +16,6 @@ from planted import COLD, split
 
 from llm_aug.data import (
     KINDS,
-    SAMPLE_SCHEMA,
     Dataset,
     Origin,
     Pair,
@@ -26,9 +25,6 @@ from llm_aug.data import (
     item_text,
     read_dataset,
     read_split,
-    rejects_table,
-    samples_from,
-    samples_table,
     split_hash,
     tidy_interactions,
     tidy_items,
@@ -37,6 +33,7 @@ from llm_aug.data import (
 )
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet, write_json, write_parquet
+from llm_aug.tables import SAMPLE_SCHEMA, rejects_table, samples_from, samples_table
 
 FRUITS = ["apple", "pear", "plum"]
 

@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llm_aug.data import Dataset, Origin, Pair, Sample, Verdict, samples_from, tidy_interactions, tidy_items
+from llm_aug.data import Dataset, Origin, Pair, Sample, Verdict, tidy_interactions, tidy_items
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet
 from llm_aug.filters import FILTERS, FilterResult, run
 from llm_aug.filters.quality import repetition
 from llm_aug.filters.reference import Reference
 from llm_aug.prompt import load_template
+from llm_aug.tables import samples_from
 from llm_aug.vectors import Vectors, load_encoder, unit
 
 ITEMS = [  # 7 words each; car and van share 6 of 7

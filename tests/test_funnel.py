@@ -114,5 +114,5 @@ def test_nothing_to_find() -> None:
 def test_vectors_that_are_no_numbers_are_refused() -> None:
     one = space()
     one.items[3] = np.nan
-    with pytest.raises(ValueError, match="non-finite"):
+    with pytest.raises(ValueError, match="not finite"):
         funnel_of(one).candidates(np.arange(23), per_user=2, per_item=2)

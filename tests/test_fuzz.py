@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 from test_simulate import run
 
 from llm_aug.answers import Answers
-from llm_aug.data import SAMPLE_SCHEMA, Completion, Dataset, Prompt, Request, Sample, tidy_interactions, tidy_items
+from llm_aug.data import Completion, Dataset, Prompt, Request, Sample, tidy_interactions, tidy_items
 from llm_aug.errors import InputError, LlmAugError
 from llm_aug.files import fingerprint, write_parquet
 from llm_aug.prompt import load_template, styles
 from llm_aug.sources.samples import read_samples
+from llm_aug.tables import SAMPLE_SCHEMA
 from llm_aug.tasks import Rejected, load_task
 from llm_aug.tasks.judge import Judge, Question
 

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from llm_aug import results
-from llm_aug.data import Completion, Dataset, Prompt, Sampling, samples_from, tidy_interactions, tidy_items
+from llm_aug.data import Completion, Dataset, Prompt, Sampling, tidy_interactions, tidy_items
 from llm_aug.errors import LlmAugError, ShortOfTarget
 from llm_aug.files import read_json, read_parquet
 from llm_aug.generate import GenerateOptions, GenerateResult, generate
+from llm_aug.tables import samples_from
 from llm_aug.tasks.rewrite import Rewrite
 
 FRUITS = ["apple", "pear", "plum", "quince", "cherry", "fig"]

@@ -14,21 +14,12 @@ import pytest
 from llm_aug.backends import load_llm
 from llm_aug.backends.hf import HF
 from llm_aug.backends.scripted import Answer, Scripted
-from llm_aug.data import (
-    Completion,
-    Dataset,
-    Pair,
-    Reject,
-    Request,
-    Sampling,
-    samples_from,
-    tidy_interactions,
-    tidy_items,
-)
+from llm_aug.data import Completion, Dataset, Pair, Reject, Request, Sampling, tidy_interactions, tidy_items
 from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
 from llm_aug.files import read_parquet
 from llm_aug.generate import GenerateOptions, generate
 from llm_aug.merge import merge
+from llm_aug.tables import samples_from
 from llm_aug.tasks import Rejected, load_task
 from llm_aug.tasks.history import History, read_log
 from llm_aug.tasks.mix import Mix, profile_lines

@@ -15,10 +15,11 @@ from conftest import CHAT, make_tokenizer
 from llm_aug.backends import load_llm
 from llm_aug.backends.rendering import Rendering
 from llm_aug.backends.scripted import Scripted
-from llm_aug.data import Dataset, Prompt, Request, Sampling, samples_from, tidy_interactions, tidy_items
+from llm_aug.data import Dataset, Prompt, Request, Sampling, tidy_interactions, tidy_items
 from llm_aug.files import read_parquet
 from llm_aug.generate import GenerateOptions, generate
 from llm_aug.prompt import load_template, styles
+from llm_aug.tables import samples_from
 from llm_aug.tasks.rewrite import Rewrite
 
 HOSTILE = [

@@ -17,7 +17,7 @@ from planted import COLD, GenreJudge, genre_space, training
 from llm_aug import seeds
 from llm_aug.backends.scripted import Scripted
 from llm_aug.candidates import Candidates, FunnelOptions, find_candidates
-from llm_aug.data import Dataset, Pair, Prompt, Sample, samples_table, tidy_interactions, tidy_items
+from llm_aug.data import Dataset, Pair, Prompt, Sample, tidy_interactions, tidy_items
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import read_parquet, write_parquet
 from llm_aug.funnel import Space
@@ -25,6 +25,7 @@ from llm_aug.generate import GenerateOptions, generate
 from llm_aug.merge import merge
 from llm_aug.simulate import SimulateOptions, simulate
 from llm_aug.sources.samples import read_samples
+from llm_aug.tables import samples_table
 from llm_aug.tasks.rewrite import Rewrite
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -12,20 +12,11 @@ import pytest
 from llm_aug.backends import LoadOptions
 from llm_aug.backends.hf import load
 from llm_aug.backends.scripted import Script, Scripted, from_script
-from llm_aug.data import (
-    Completion,
-    Dataset,
-    Prompt,
-    Reject,
-    Request,
-    Sampling,
-    samples_from,
-    tidy_interactions,
-    tidy_items,
-)
+from llm_aug.data import Completion, Dataset, Prompt, Reject, Request, Sampling, tidy_interactions, tidy_items
 from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
 from llm_aug.files import read_json, read_parquet
 from llm_aug.generate import GenerateOptions, generate
+from llm_aug.tables import samples_from
 from llm_aug.tasks import Measured, Rejected
 from llm_aug.tasks.profile import Profile, grouped
 from llm_aug.tasks.tags import tags_of

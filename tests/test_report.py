@@ -16,8 +16,9 @@ import pytest
 
 from eval.report import axis_of, number, relative, typeset, write_report
 from eval.report_run import SHOWN
-from llm_aug.data import Origin, Pair, Reject, Sample, rejects_table, samples_table
+from llm_aug.data import Origin, Pair, Reject, Sample
 from llm_aug.files import write_json, write_parquet, write_text
+from llm_aug.tables import rejects_table, samples_table
 
 HOSTILE = "<script>alert('x')</script><img src=http://evil.example/a onerror=alert(1)> {{ 7 * 7 }} & \"quoted\""
 GAINS = {"real": 0.0, "a/a": 0.0, "random": -0.08, "funnel": 0.01, "llm": 0.02}

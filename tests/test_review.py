@@ -24,13 +24,13 @@ from llm_aug.data import (
     Reject,
     Request,
     Sampling,
-    samples_from,
     tidy_interactions,
     tidy_items,
 )  # fmt: skip
 from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
 from llm_aug.files import read_json, read_parquet
 from llm_aug.generate import GenerateOptions, generate
+from llm_aug.tables import samples_from
 from llm_aug.tasks import Parsed, Rejected, load_task
 from llm_aug.tasks.rating import Scale, contradicts, measure, read_rating
 from llm_aug.tasks.review import Review

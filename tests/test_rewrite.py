@@ -11,11 +11,12 @@ import pytest
 
 from llm_aug import seeds
 from llm_aug.backends import load_llm
-from llm_aug.data import Completion, Dataset, Reject, Request, Sampling, samples_from, tidy_interactions, tidy_items
+from llm_aug.data import Completion, Dataset, Reject, Request, Sampling, tidy_interactions, tidy_items
 from llm_aug.errors import InputError
 from llm_aug.files import read_parquet
 from llm_aug.generate import GenerateOptions, generate
 from llm_aug.prompt import styles
+from llm_aug.tables import samples_from
 from llm_aug.tasks import Rejected, load_task
 from llm_aug.tasks.closed_sets import closed_set
 from llm_aug.tasks.rewrite import Rewrite, facts

@@ -7,11 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llm_aug.data import SAMPLE_SCHEMA, Origin, Pair, Sample, samples_table
+from llm_aug.data import Origin, Pair, Sample
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
 from llm_aug.sources.samples import read_samples
 from llm_aug.stage import Outcome, once
+from llm_aug.tables import SAMPLE_SCHEMA, samples_table
 
 
 def samples_file(path: Path, columns: dict[str, list[object]]) -> Path:

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from llm_aug import similar_reviews as module
-from llm_aug.data import Dataset, Origin, Pair, Sample, samples_from, tidy_interactions, tidy_items
+from llm_aug.data import Dataset, Origin, Pair, Sample, tidy_interactions, tidy_items
 from llm_aug.errors import InputError, ResumeRefused, ShortOfTarget
 from llm_aug.files import read_json, read_parquet
 from llm_aug.similar_reviews import SimilarOptions, SimilarResult, pairs_of_similar_reviews, similar_reviews
+from llm_aug.tables import samples_from
 from llm_aug.vectors import unit
 
 

@@ -18,10 +18,11 @@ from planted import COLD, GenreJudge, catalogue, genre_space, likes, random_spac
 from llm_aug.backends import Scores
 from llm_aug.candidates import Candidates, FunnelOptions, find_candidates
 from llm_aug.controls import CONTROLS, other_users
-from llm_aug.data import Dataset, Sample, samples_from, tidy_interactions
+from llm_aug.data import Dataset, Sample, tidy_interactions
 from llm_aug.files import read_json, read_parquet
 from llm_aug.funnel import Space
 from llm_aug.simulate import GENERATORS, SimulateOptions, SimulateResult, halves, judge_examples, simulate
+from llm_aug.tables import samples_from
 from llm_aug.tasks.judge import Judge
 
 OPTIONS = SimulateOptions(seed=1, split_hash="s1", chunk=64)

@@ -134,8 +134,9 @@ def _listed(reasons: dict[str, int]) -> str:
 
 
 def _measured(metrics: dict[str, Any]) -> str:
-    shown = {"grounding_rate": "grounded {:.1%}", "funnel": "AUC of the funnel {:.3f}", "judge": "of the judge {:.3f}"}
-    return ", ".join(words.format(metrics[name]) for name, words in shown.items() if metrics.get(name) is not None)
+    found = [f"grounded {metrics['grounding_rate']:.1%}"] if metrics.get("grounding_rate") is not None else []
+    found += [f"AUC of the {name} {metrics[name]:.3f}" for name in ("funnel", "judge") if name in metrics]
+    return ", ".join(found)
 
 
 def main(

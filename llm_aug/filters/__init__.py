@@ -15,10 +15,11 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from llm_aug.data import VERDICT_FIELDS, Dataset, Sample, Verdict, samples_table
+from llm_aug.data import Dataset, Sample, Verdict
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import write_json, write_parquet
 from llm_aug.filters.reference import Reference, Threshold
+from llm_aug.tables import VERDICT_FIELDS, samples_table
 from llm_aug.vectors import Encoder
 
 # In this order: the cheap ones first, so that what they drop is never encoded; `repeat` last, since it compares

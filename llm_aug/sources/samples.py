@@ -16,11 +16,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from llm_aug.clean_values import broken, identifiers, numbers, seconds
-from llm_aug.data import KINDS, SAMPLE_SCHEMA, Origin, Pair, Sample, samples_from
+from llm_aug.data import KINDS, Origin, Pair, Sample
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import read_parquet
 from llm_aug.sources.table import read_table
 from llm_aug.stage import checked
+from llm_aug.tables import SAMPLE_SCHEMA, samples_from
 
 FILES = ("kept.parquet", "samples.parquet")  # what a folder of ours holds, the filtered one first
 

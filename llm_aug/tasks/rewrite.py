@@ -21,8 +21,9 @@ from llm_aug.prompt import Template
 from llm_aug.tasks import Rejected
 from llm_aug.tasks.closed_sets import ClosedSet, closed_sets
 from llm_aug.tasks.prompted import Prompted
+from llm_aug.tasks.reading import is_echo, shown
 from llm_aug.tasks.rewrite_styles import DROPOUT, OWN, STYLES, Style, dealt, fault
-from llm_aug.text import CHAT_TOKENS, capped, is_blank, is_whole, normalised, one_line, sentences, words
+from llm_aug.text import capped, is_blank, is_whole, one_line, sentences, words
 
 PROMPT_WORDS = 120  # a 99th percentile film plot; longer ones push small models out of their window
 FACT_WORDS = 40  # of a title or an attribute: more is prose, or an attack on the model's window
@@ -102,7 +103,7 @@ class Rewrite(Prompted):
             row = rows[index]
             reason = self._lacks(row, columns)
             if reason:
-                yield Reject(row["item_id"], self.stage, reason, _plain(row["description"]))
+                yield Reject(row["item_id"], self.stage, reason, shown(row["description"]))
                 continue
             asked += 1
             yield from self._asked(row, columns)
@@ -111,19 +112,19 @@ class Rewrite(Prompted):
         """Why this item cannot be asked about, or ''."""
         if columns.gaps and not _gaps(row, columns):
             return "nothing_missing"
-        if "description" in self.template.variables and len(_plain(row["description"]).split()) < self.rules.fewest:
+        if "description" in self.template.variables and len(shown(row["description"]).split()) < self.rules.fewest:
             return "no_description"
-        if not any(_plain(row[name]) for name in ("title", *columns.facts)):
+        if not any(shown(row[name]) for name in ("title", *columns.facts)):
             return "no_facts"
         return "one_source" if "texts" in self.template.variables and not _texts(row, columns.texts) else ""
 
     def _asked(self, row: Mapping[str, Any], columns: _Columns) -> Iterator[Asked]:
-        item, description = row["item_id"], _fitting(_plain(row["description"]), PROMPT_WORDS)
+        item, description = row["item_id"], _fitting(shown(row["description"]), PROMPT_WORDS)
         texts = _texts(row, columns.texts)
         source = " ".join(texts.values()) if "texts" in self.template.variables else description
         for gap in _gaps(row, columns) if columns.gaps else [None]:
-            shown = [name for name in columns.facts if gap is None or name != gap.attribute]
-            prompt = self._prompt(facts(row, shown), description, texts, gap, f"{row['title']} {description}")
+            others = [name for name in columns.facts if gap is None or name != gap.attribute]
+            prompt = self._prompt(facts(row, others), description, texts, gap, f"{row['title']} {description}")
             part = "" if gap is None else f"{quote(gap.attribute, safe='')}/"
             for copy in range(self.copies):
                 key = f"{self.name}/{part}{item}/{copy}"
@@ -150,7 +151,7 @@ class Rewrite(Prompted):
         reason = source and fault(self.rules, source, text, request.prompt.user)
         if reason:
             raise Rejected(reason)
-        if _is_echo(text, request.prompt.user, source if self.rules.extracts else ""):
+        if is_echo(text, request.prompt.user, source if self.rules.extracts else ""):
             raise Rejected("echo")
         return text
 
@@ -158,19 +159,19 @@ class Rewrite(Prompted):
         """The catalogue teaches by its own texts and values: what the prompt shows is made poorer, or longer."""
         columns = self._columns(dataset)
         for row in self._rows(dataset):
-            text = _fitting(_plain(row["description"]), PROMPT_WORDS)
+            text = _fitting(shown(row["description"]), PROMPT_WORDS)
             if len(text.split()) < self.rules.fewest:
                 continue
             rng = seeds.generator(self.seed, "examples", self.name, row["item_id"])
             if columns.gaps:
                 yield from self._gap_examples(row, columns, text, rng)
                 continue
-            terms = words(" ".join(_plain(row[name]) for name in ("title", *columns.facts)))
-            shown, answer = self.rules.lesson(text, terms, rng)
+            terms = words(" ".join(shown(row[name]) for name in ("title", *columns.facts)))
+            lesson, answer = self.rules.lesson(text, terms, rng)
             kept = _some(columns.facts, rng) if self.rules.drops else columns.facts
             labels = ["description", *(columns.texts or ["other text"])]
             texts = dealt(answer, labels, rng) if "texts" in self.template.variables else {}
-            yield Example(self._prompt(facts(row, kept), shown, texts), answer)
+            yield Example(self._prompt(facts(row, kept), lesson, texts), answer)
 
     def _gap_examples(
         self, row: Mapping[str, Any], columns: _Columns, text: str, rng: np.random.Generator
@@ -181,8 +182,8 @@ class Rewrite(Prompted):
             said = f"{row['title']} {text}"
             if not values or not set(values) <= set(gap.choices(said)):
                 continue
-            shown = _some([name for name in columns.facts if name != gap.attribute], rng)
-            prompt = self._prompt(facts(row, shown), text, {}, gap, said)
+            others = _some([name for name in columns.facts if name != gap.attribute], rng)
+            prompt = self._prompt(facts(row, others), text, {}, gap, said)
             yield Example(prompt, f"{gap.attribute}: {gap.shown(values)}")
 
     def _prompt(
@@ -224,7 +225,7 @@ def facts(row: Mapping[str, Any], attributes: Sequence[str]) -> str:
     """'Title: ...', 'Genres: ...' line by line; empty values left out, lists cut after MOST_NAMES names."""
     lines = []
     for name in ("title", *attributes):
-        value = _plain(row[name])
+        value = shown(row[name])
         if name != "title":
             value = ", ".join(_parts(value)[:MOST_NAMES])
         if value:
@@ -248,7 +249,7 @@ def _label(column: str) -> str:
 
 def _texts(row: Mapping[str, Any], columns: Sequence[str]) -> dict[str, str]:
     """The item's texts by their column, empty ones left out; together about twice as long as one alone may be."""
-    found = {name: text for name in ("description", *columns) if (text := _plain(row[name]))}
+    found = {name: text for name in ("description", *columns) if (text := shown(row[name]))}
     return {name: _fitting(text, 2 * PROMPT_WORDS // max(2, len(found))) for name, text in found.items()}
 
 
@@ -259,16 +260,3 @@ def _gaps(row: Mapping[str, Any], columns: _Columns) -> list[ClosedSet]:
 def _some(columns: Sequence[str], rng: np.random.Generator) -> list[str]:
     """Each dropped with probability DROPOUT."""
     return [name for name in columns if rng.random() >= DROPOUT]
-
-
-def _plain(value: Any) -> str:
-    """Item text as data: one line, so that it cannot pose as another field, and without chat tokens."""
-    return one_line(CHAT_TOKENS.sub(" ", str(value)))
-
-
-def _is_echo(answer: str, asked: str, allowed: str) -> bool:
-    """The answer is part of the prompt (and not of what it may repeat), or gives back two of its labelled lines."""
-    said, prompt = normalised(answer), normalised(asked)
-    lines = {normalised(line) for line in asked.splitlines() if ":" in line}
-    part = f" {said} " in f" {prompt} " and f" {said} " not in f" {normalised(allowed)} "
-    return part or prompt in said or sum(line in said for line in lines) >= 2
