@@ -48,7 +48,8 @@ Rewrite, History, Review, Profile = (asked_section(task) for task in ("rewrite",
 
 
 class Recipe(Section):
-    """seeds: one split, and all that follows from it, per seed. finetune: null asks the model as it is.
+    """seeds: one split, and all that follows from it, per seed. finetune: null asks the model as it is, or with
+    `adapter`, a folder that was tuned before, here or on another catalogue; {seed} in its name is the seed.
 
     failed_share: a run goes on where at most this share of the requests got no answer.
     """
@@ -58,6 +59,7 @@ class Recipe(Section):
     split: SplitOptions = SplitOptions()
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     model: str = "builtin:mini"
+    adapter: str | None = None
     encoder: str = "minilm"
     engine: Engine = Engine.model_validate({})
     funnel: FunnelOptions = FunnelOptions()
@@ -75,6 +77,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _early(self) -> Recipe:
         """What would otherwise fail after hours of work."""
+        if self.adapter is not None and self.finetune is not None:
+            raise InputError("adapter and finetune are both set; with finetune: null the adapter is used as it is")
         load_template("rewrite", self.asked("rewrite").options["style"])
         _ = self.interactions.judge.prompt_hash
         for name in ("seeds", "arms"):
@@ -122,6 +126,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     data = values.get("data")
     if isinstance(data, dict) and isinstance(data.get("source"), str) and not data["source"].startswith("builtin:"):
         data["source"] = str((path.parent / data["source"]).resolve())
+    if isinstance(values.get("adapter"), str):
+        values["adapter"] = str((path.parent / values["adapter"]).resolve())
     for override in overrides:
         _set(values, override)
     return _checked(values, str(path))

@@ -36,6 +36,7 @@ CONFIG = "config.resolved.yaml"
 PARTIAL = ".partial"
 SILENT_SECONDS = 60.0
 PART_OF = {"judge": "llm"}  # the part of an arm that a task makes, where it is called otherwise
+ASKED = {"llm", *TASKS}  # the parts that a model makes
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,14 @@ def seed_folder(run: Path, seed: int) -> Path:
 def _of_seed(recipe: Recipe, data: Path, root: Path) -> Iterator[Step]:
     split, adapter = root / "02-split", root / "03-adapter"
     names = list(dict.fromkeys(part for arm in recipe.arms for part in parts_of(arm)))
-    learnt = recipe.finetune.tasks if recipe.finetune else ()
-    tasks = {entry.partition("/")[0] for entry in learnt}
-    tuned = {PART_OF.get(task, task) for task in tasks}.intersection(names)
     yield Step("split", split, partial(pipeline.split, recipe, data))
-    if tuned:
-        yield Step("finetune", adapter, partial(pipeline.finetune, recipe, split))
+    if recipe.adapter is not None:
+        adapter, tuned = Path(recipe.adapter.replace("{seed}", str(recipe.seed))), ASKED.intersection(names)
+    else:
+        learnt = {entry.partition("/")[0] for entry in (recipe.finetune.tasks if recipe.finetune else ())}
+        tuned = {PART_OF.get(task, task) for task in learnt}.intersection(names)
+        if tuned:
+            yield Step("finetune", adapter, partial(pipeline.finetune, recipe, split))
     # Controls of histories come last: they go by what was kept of those.
     last = [name for name in names if name in ITEM_CONTROLS]
     for part in ([name for name in names if name not in last], last):

@@ -31,6 +31,7 @@ def written(folder: Path, text: str) -> Path:
             r"student 'ials' has no option 'factor'; did you mean 'factors'\?",
         ),
         ("evaluate: {students: {isal: {}}}", r"no student 'isal'; did you mean 'ials'\?"),
+        ("adapter: somewhere", "adapter and finetune are both set; with finetune: null"),
         ("arms: [funnel, lm]", r"arms\.1 is 'lm'; did you mean 'llm'\?"),
         ("finetune: {tasks: [juge]}", r"finetune\.tasks\.0 is 'juge'; did you mean 'judge'\?"),
         ("rewrite: {style: descrbe}", r"no style 'descrbe'; did you mean 'describe'\?"),

@@ -19,6 +19,7 @@ from llm_aug.data import read_split
 from llm_aug.errors import InputError, LlmAugError, ResumeRefused, ShortOfTarget
 from llm_aug.files import read_json, read_parquet, write_json
 from llm_aug.run import run, status, steps
+from llm_aug.stage import Outcome
 
 ARMS = ["funnel", "llm", "llm+rewrite"]
 
@@ -99,12 +100,39 @@ def test_a_run_is_described_by_its_manifest_and_its_recipe(finished: Path) -> No
         ),
         (["arms=[llm]", "finetune={}"], ["02-split", "03-adapter", "04-samples-llm", "05-kept-llm", "06-scores"]),
         (["arms=[llm]", "finetune={tasks: [rewrite]}"], ["02-split", "04-samples-llm", "05-kept-llm", "06-scores"]),
+        (
+            ["arms=[llm]", "adapter=a-{seed}", "finetune=null"],
+            ["02-split", "04-samples-llm", "05-kept-llm", "06-scores"],
+        ),
     ],
 )
 def test_each_seed_has_the_stages_that_its_arms_need(overrides: list[str], folders: list[str], finished: Path) -> None:
     plan = steps(load_recipe(finished / "recipe.yaml", ["seeds=[0, 1]", *overrides]), Path("run"))
     expected = ["01-data", *(f"seed-{seed}/{folder}" for seed in (0, 1) for folder in folders)]
     assert [step.folder.relative_to("run").as_posix() for step in plan] == expected
+
+
+def test_an_adapter_of_before_is_used_by_whatever_asks_a_model(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: dict[str, Path | None] = {}
+    for name in ("ask", "interactions"):
+
+        def noted(recipe: Recipe, what: str, split: Path, adapter: Path | None, output: Path) -> Outcome:
+            used[f"{output.parent.name}/{what}"] = adapter
+            return Outcome("")
+
+        monkeypatch.setattr(pipeline, name, noted)
+    recipe = load_recipe(
+        finished / "recipe.yaml", ["seeds=[0, 1]", "arms=[llm, funnel, history+rewrite]", "adapter=a-{seed}"]
+    )
+    for step in steps(recipe, tmp_path):
+        if step.folder.name.startswith("04-"):
+            step.work(step.folder)
+    parts = {"llm": True, "funnel": False, "history": True, "rewrite": True}
+    assert used == {
+        f"seed-{seed}/{part}": Path(f"a-{seed}") if asks else None for seed in (0, 1) for part, asks in parts.items()
+    }
 
 
 def test_every_row_of_every_stage_is_accounted_for(finished: Path) -> None:

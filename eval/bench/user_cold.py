@@ -1,7 +1,8 @@
 """What histories do for users with few events, by how few: python -m eval.bench.user_cold RECIPE ... [--revealed 1,3,5]
 
 Each RECIPE (eval/recipes/movies-users.yaml) is run once per number of revealed events, on the same cold users and the
-same tested rows; a run that is there is kept. The table: NDCG@20 of cold users by student, on real data alone and with
+same tested rows; a run that is there is kept. The adapters are tuned where the fewest are revealed, whose training rows
+all the others hold, too. The table: NDCG@20 of cold users by student, on real data alone and with
 each arm, the relative difference to real data and its 95 % interval.
 """
 
@@ -23,11 +24,13 @@ from llm_aug.run import run
 
 def sweep(recipe: Path, revealed: Sequence[int], output: Path, overrides: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of all runs: student, revealed, arm, cold users' NDCG@20, relative and interval over real data."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    tuned: list[str] = []
     for k in sorted(revealed):
         shown = [f"split.revealed={k}", f"split.reserved={max(revealed)}", f"history.users_with_at_most={k}"]
         folder = output / recipe.stem / f"revealed-{k}"
-        run(load_recipe(recipe, [*shown, *overrides]), folder)
+        run(load_recipe(recipe, [*shown, *tuned, *overrides]), folder)
+        tuned = tuned or ["finetune=null", f"adapter={folder.resolve() / 'seed-{seed}' / '03-adapter'}"]
         rows += [{"recipe": recipe.stem, "revealed": k, **row} for row in of_cold_users(folder)]
     return rows
 
