@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from statistics import median
 from typing import Any
 
@@ -40,6 +41,14 @@ def show(unit: str, sides: Sequence[Side], ratios: Mapping[str, float], as_json:
     lines += [f"{name:{width}} {value:7.2f}x" for name, value in ratios.items()]
     lines += [f"{name:{width}} {value}" for name, value in more.items()]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def print_page(title: str, table: str) -> None:
+    """Markdown with the command that made it, to be kept beside the benchmark."""
+    module = (getattr(sys.modules["__main__"], "__spec__", None) or __spec__).name
+    packages = ", ".join(f"{name} {version(name)}" for name in ("llm-aug", "torch", "transformers"))
+    command = " ".join(["python -m", module, *sys.argv[1:]])
+    sys.stdout.write(f"# {title}\n\n`{command}`, {packages}\n\n{table}")
 
 
 def print_json(value: Any) -> None:

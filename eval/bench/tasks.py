@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-from eval.bench.report import print_json
+from eval.bench.report import print_json, print_page
 from llm_aug import pipeline
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.errors import LlmAugError, ShortOfTarget
@@ -160,7 +160,7 @@ def main(
     if as_json:
         print_json(rows)
     else:
-        sys.stdout.write(table(rows))
+        print_page("Every task on real catalogues", table(rows))
 
 
 if __name__ == "__main__":

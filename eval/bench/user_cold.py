@@ -8,14 +8,13 @@ each arm, the relative difference to real data and its 95 % interval.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from eval.bench.report import print_json
+from eval.bench.report import print_json, print_page
 from llm_aug.config import load_recipe
 from llm_aug.errors import InputError
 from llm_aug.files import read_json
@@ -91,7 +90,7 @@ def main(
     if as_json:
         print_json(rows)
     else:
-        sys.stdout.write(table(rows))
+        print_page("Histories for users with few events", table(rows))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,57 @@
+"""What the benchmarks of tasks and of cold users print, from the files that a run leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.bench import tasks, user_cold
+from eval.bench.report import print_page
+from llm_aug.files import write_json
+
+
+def comparison(arm: str, against: str, gain: float) -> dict[str, Any]:
+    own = {"student": "ease", "against_student": "ease", "group": "cold", "word": "gain"}
+    return {**own, "arm": arm, "against": against, "gain": gain, "low": gain / 2, "high": 2 * gain}
+
+
+def test_the_row_of_an_arm_says_what_it_gains_and_over_what(tmp_path: Path) -> None:
+    mean = {"student": "ease", "group": "cold", "metric": "ndcg", "k": 20, "users": 9}
+    other = {**mean, "arm": "history", "mean": 9.0}
+    rows = [{**mean, "arm": "real", "mean": 0.2}, {**mean, "arm": "popular-items", "mean": 0.21}]
+    rows += [{**mean, "arm": "history", "mean": 0.22}, {**other, "k": 10}, {**other, "group": "overall"}]
+    write_json(tmp_path / "metrics.json", rows)
+    found = [comparison("history", "real", 0.02), comparison("history", "popular-items", 0.01)]
+    write_json(tmp_path / "comparisons.json", [*found, comparison("popular-items", "real", 0.01)])
+    read = user_cold.of_cold_users(tmp_path)
+    assert [row["arm"] for row in read] == ["real", "popular-items", "history"]
+    assert read[2]["gain"] == pytest.approx(0.1)
+    lines = user_cold.table([{"recipe": "films", "revealed": 3, **row} for row in read]).splitlines()
+    assert lines[2] == "| films | 3 | ease | real | 0.2000 |  | gain |"
+    assert lines[3] == "| films | 3 | ease | popular-items | 0.2100 | gain +5.0% (+2.5% to +10.0%) | gain |"
+    assert lines[4] == "| films | 3 | ease | history | 0.2200 | gain +10.0% (+5.0% to +20.0%) |  |"
+
+
+def test_the_row_of_a_task_counts_what_came_of_it() -> None:
+    row = {"data": "films", "adapter": "own", "task": "history/extend", "asked": 9, "parsed": 6, "kept": 5}
+    row |= {"reasons": {"echo": 2, "empty": 1}, "dropped": {"in_train": 1}, "metrics": {"grounding_rate": 0.5}}
+    judge = {
+        "data": "films",
+        "adapter": "own",
+        "task": "judge/history",
+        "asked": 9,
+        "parsed": 9,
+        "metrics": {"judge": 0.5},
+    }
+    lines = tasks.table([row, judge]).splitlines()
+    assert lines[2] == "| films | own | history/extend | 9 | 6 | 5 | echo 2, empty 1 | in_train 1 | grounded 50.0% |"
+    assert lines[3] == "| films | own | judge/history | 9 | 9 | - |  |  | AUC of the judge 0.500 |"
+
+
+def test_a_page_says_how_it_was_made(capsys: pytest.CaptureFixture[str]) -> None:
+    print_page("Numbers", "| a |\n")
+    out = capsys.readouterr().out
+    assert out.startswith("# Numbers\n\n`python -m ")
+    assert out.endswith("\n\n| a |\n")
