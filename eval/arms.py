@@ -60,6 +60,8 @@ def read_arm(name: str, path: Path, split: Split) -> Arm:
     if name in (REAL, AGAIN):
         raise InputError(f"arm {name!r} is made here; give {path} another name")
     file = path / "kept.parquet" if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise InputError(f"arm {name!r}: {path} holds no kept.parquet; `llm-aug filter {path}` makes one of samples")
     samples = read_samples(file)
     strangers = sorted({s.origin.split_hash for s in samples if s.origin.split_hash not in ("", split.hash)})
     if strangers:

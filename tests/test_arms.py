@@ -106,3 +106,9 @@ def test_again_leaves_the_log_as_it_was(tastes: Split) -> None:
     real = to_log(tastes.training).matrix
     for weight in (1.0, 0.5):
         assert np.array_equal(to_log(again(tastes, 100).merged(tastes, weight)).matrix.toarray(), real.toarray())
+
+
+def test_an_arm_that_was_not_filtered_is_refused_with_the_way_to_mend_it(tastes: Split, tmp_path: Path) -> None:
+    write(tmp_path / "samples.parquet", pair("ann", "i0"))
+    with pytest.raises(InputError, match=r"holds no kept\.parquet; `llm-aug filter "):
+        read_arm("llm", tmp_path, tastes)
