@@ -22,14 +22,21 @@ def shown(task: Task, dataset: Dataset, folder: Path, encoder: Encoder, options:
     samples = samples_from(read_parquet(folder / "samples.parquet"))
     result = filters.run(samples, dataset, encoder, options)
     judged = {s.sample_id: (s, verdict) for s, verdict in zip(result.samples, result.verdicts, strict=True)}
+    titles = dict(zip(dataset.items["item_id"], dataset.items["title"], strict=True))
     for request in task.requests(dataset):
         if isinstance(request, Reject):
             yield f"--- {request.subject}: cannot be asked, {request.reason}\n"
         elif answer := answers.get(request.key, request.prompt):
-            yield _block(task, request, answer, judged)
+            yield _block(task, request, answer, judged, titles)
 
 
-def _block(task: Task, request: Request, answer: Completion, judged: Mapping[str, tuple[Sample, Verdict]]) -> str:
+def _block(
+    task: Task,
+    request: Request,
+    answer: Completion,
+    judged: Mapping[str, tuple[Sample, Verdict]],
+    titles: Mapping[str, str],
+) -> str:
     parts = [
         f"--- {request.key}",
         *(f"[{name}]\n{text}" for name, text in vars(request.prompt).items() if text),
@@ -37,14 +44,15 @@ def _block(task: Task, request: Request, answer: Completion, judged: Mapping[str
     ]
     if request.key in judged:
         sample, verdict = judged[request.key]
-        parts += [f"[sample: {sample.kind} of {sample.subject}]\n{_content(sample)}", f"[filter] {_verdict(verdict)}"]
+        parts.append(f"[sample: {sample.kind} of {sample.subject}]\n{_content(sample, titles)}")
+        parts.append(f"[filter] {_verdict(verdict)}")
     else:
         parts.append(f"[rejected] {_reason(task, request, answer)}")
     return "\n".join(parts) + "\n"
 
 
-def _content(sample: Sample) -> str:
-    pairs = [f"{pair.user_id} -> {pair.item_id}" for pair in sample.interactions or ()]
+def _content(sample: Sample, titles: Mapping[str, str]) -> str:
+    pairs = [f"{pair.user_id} -> {pair.item_id} {titles.get(pair.item_id, '')}" for pair in sample.interactions or ()]
     return "\n".join([*([sample.text] if sample.text else []), *pairs])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from shop import write_script, write_source
 from typer.testing import CliRunner
 
 from llm_aug.cli import app
+from llm_aug.data import read_split
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +63,14 @@ def test_a_folder_or_a_preview_is_asked_for(cut: Path, tmp_path: Path) -> None:
     code, _, told = preview(cut, write_script(tmp_path / "script.json"), "--task", "rewriet")
     assert code == 2
     assert "did you mean 'rewrite'" in told
+
+
+def test_items_of_a_sample_are_shown_by_title(cut: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.json").write_text(json.dumps({"rules": [{"pattern": "Liked", "answer": ""}]}))
+    options = ("--task", "history", "--option", "users_with_at_most=99", "--option", "constrained=true")
+    code, out, err = preview(cut, f"scripted:{tmp_path / 'model.json'}", *options)
+    assert code == 0, err
+    told = re.findall(r"^\S+ -> (\S+) (.+)$", out, re.MULTILINE)
+    items = read_split(cut).items
+    assert len(told) == 15
+    assert set(told) <= set(zip(items["item_id"], items["title"], strict=True))
