@@ -71,11 +71,16 @@ def read_run(found: Found) -> dict[str, Any]:
     ]
     return {
         "funnels": _funnels(found),
+        "corpora": _corpora(found),
         "samples": _samples(found),
         "aucs": aucs,
         "finetunes": finetunes,
         "stages": _stages(found),
-        "records": [(found.place(path), list(_flat(value))) for name in RECORDS for path, value in found.json(name)],
+        "records": [
+            (found.place(path), list(_flat({key: part for key, part in value.items() if key != "borderline"})))
+            for name in RECORDS
+            for path, value in found.json(name)
+        ],
     }
 
 
@@ -101,6 +106,21 @@ def _funnels(found: Found) -> dict[str, dict[str, Any]]:
         of(path)["counts"].update(record.get("counts", {}))
         of(path)["dropped"].update(record.get("reasons", {}))
     return arms
+
+
+def _corpora(found: Found) -> list[dict[str, Any]]:
+    """Per arm and kind of sample the numbers of `corpus.json` by dotted name, averaged over seeds."""
+    told: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for path, record in found.json("corpus.json"):
+        for kind, report in record.items():
+            figures = {name: value for name, value in _leaves(report) if isinstance(value, (int, float))}
+            told.setdefault((_arm(path.parent), kind), []).append(figures)
+    rows = []
+    for (arm, kind), reports in told.items():
+        names = {name for report in reports for name in report}
+        means = {name: float(np.mean([one[name] for one in reports if name in one])) for name in names}
+        rows.append({"arm": arm, "kind": kind, **means})
+    return rows
 
 
 def _samples(found: Found) -> list[dict[str, Any]]:
@@ -157,8 +177,7 @@ def _scores(found: Found, folder: Path, sample_ids: pa.ChunkedArray) -> dict[str
     scores: dict[str, dict[str, float]] = {}
     for _, table in Found(folder, found.notes).tables("scores.parquet"):
         for row in _where(table, "sample_id", sample_ids).to_pylist():
-            sample_id = row.pop("sample_id")
-            scores[sample_id] = {step: score for step, score in row.items() if score is not None}
+            scores[row["sample_id"]] = {step: score for step, score in row.items() if isinstance(score, float)}
     return scores
 
 
@@ -203,13 +222,19 @@ def _stages(found: Found) -> list[dict[str, Any]]:
     return [{"place": place, **stages[place]} for place in sorted(stages)]
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def _flat(value: Any) -> Iterator[tuple[str, str]]:
     """A record as (dotted name, words); a long list is cut to its length and its first entries."""
+    for name, inner in _leaves(value):
+        if isinstance(inner, list):
+            words = ", ".join(map(str, inner[:LISTED]))
+            yield name, f"{len(inner)}: {words}, …" if len(inner) > LISTED else words
+        else:
+            yield name, str(inner)
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(value, list):
-        words = ", ".join(map(str, value[:LISTED]))
-        yield name, f"{len(value)}: {words}, …" if len(value) > LISTED else words
+            yield from _leaves(inner, f"{name}.{key}" if name else str(key))
     else:
-        yield name, str(value)
+        yield name, value

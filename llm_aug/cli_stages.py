@@ -174,16 +174,25 @@ def generate(
 def filter_samples(
     samples: Annotated[Path, typer.Argument(help="Folder or parquet file of samples, ours or foreign.")],
     split: Annotated[Path, typer.Option(help="The split that they were made from.")],
-    output: Output,
+    output: MaybeOutput = None,
     encoder: Encoder = None,
     option: Thresholds = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="SAMPLE_ID", help="Show why this one is kept or dropped, and write nothing.")
+    ] = None,
 ) -> None:
     """Keep what is new, faithful and well formed; every drop has its reason."""
     from llm_aug import pipeline
     from llm_aug.config import recipe_of
+    from llm_aug.errors import InputError
 
     recipe = recipe_of([f"filter.{entry}" for entry in option or ()], encoder=encoder)
-    pipeline.filter_samples(recipe, samples, split, output)
+    if explain is not None:
+        typer.echo(pipeline.explain_sample(recipe, samples, split, explain, output))
+    elif output is None:
+        raise InputError("name an --output folder, or --explain SAMPLE_ID to look at one sample")
+    else:
+        pipeline.filter_samples(recipe, samples, split, output)
 
 
 def train(

@@ -13,11 +13,13 @@ from typing import Any
 from eval import arguments, cold_start
 from eval.split import cut
 from llm_aug import filters, sources
+from llm_aug.answers import say
 from llm_aug.clean import CleanResult, clean, write_clean
 from llm_aug.config import Recipe
-from llm_aug.data import item_texts, read_dataset, read_split, write_split
+from llm_aug.data import Dataset, item_texts, read_dataset, read_split, write_split
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import sha256_file
+from llm_aug.filters import explain
 from llm_aug.finetune_record import catalogue_hash
 from llm_aug.generators import Wanted as Wanted
 from llm_aug.generators import ask as ask
@@ -36,7 +38,7 @@ from llm_aug.ingredients import (
 )
 from llm_aug.learn import examples_of, finetune_options, learnt
 from llm_aug.sources.samples import read_samples
-from llm_aug.stage import Outcome, check, once
+from llm_aug.stage import Outcome, check, once, read_mark
 from llm_aug.students import fit_and_save, write_lists
 from llm_aug.vectors import Cached, load_encoder
 
@@ -107,23 +109,55 @@ def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
 def filter_samples(recipe: Recipe, samples: Path, split: Path, output: Path) -> Outcome:
     """Samples -> kept.parquet and dropped.parquet, each drop with its reason."""
     options = filter_options(recipe)
-    made = {
+    del options["repeat"]["against"]  # which goes by content, not by place
+    made: dict[str, Any] = {
         "samples": content(samples_file(samples)),
         "split": split_content(split),
         "encoder": identity(recipe.encoder),
         "filter": options,
     }
+    earlier = _kept_before(recipe)
+    if earlier:
+        made["against"] = [content(samples_file(path)) for path in earlier]
 
     def work() -> Outcome:
-        training = read_split(split).training
-        encoder = Cached(load_encoder(recipe.encoder, item_texts(training)))
-        result = filters.run(read_samples(samples), training, encoder, options)
+        result = _judged(recipe, samples, read_split(split).training)
         result.write(output)
+        for line in result.told():
+            say(line)
         if not result.kept:
             raise ShortOfTarget(f"no sample of {samples} was kept: {result}; see {output}/dropped.parquet")
         return Outcome(str(result), {**result.summary()["counts"], "reasons": result.reasons})
 
     return once(output, "filter", made, work)
+
+
+def explain_sample(recipe: Recipe, samples: Path, split: Path, sample_id: str, output: Path | None = None) -> str:
+    """Why the filter kept or dropped one sample: as output has it where that is done, else judged anew, unwritten.
+
+    Raises InputError where no sample has this id, or where output holds the verdicts on other samples.
+    """
+    training = read_split(split).training
+    mark = read_mark(output) if output is not None else None
+    if output is None or mark is None or mark["state"] != "done":
+        return explain.shown(explain.from_result(_judged(recipe, samples, training), sample_id), training)
+    check(output)
+    made = mark["recipe"] if mark["stage"] == "filter" else {}
+    of = {"samples": content(samples_file(samples)), "split": split_content(split)}
+    if any(made.get(name) != value for name, value in of.items()):
+        raise InputError(f"{output} is no filter of {samples} and {split}; leave out --output to judge anew")
+    return explain.shown(explain.from_folder(output, sample_id), training)
+
+
+def _judged(recipe: Recipe, samples: Path, training: Dataset) -> filters.FilterResult:
+    encoder = Cached(load_encoder(recipe.encoder, item_texts(training)))
+    earlier = [sample for path in _kept_before(recipe) for sample in read_samples(path)]
+    return filters.run(read_samples(samples), training, encoder, filter_options(recipe), earlier)
+
+
+def _kept_before(recipe: Recipe) -> list[Path]:
+    """What earlier runs kept, which new samples may not repeat."""
+    return [Path(place) for place in recipe.section("filter")["repeat"]["against"]]
 
 
 def evaluate(recipe: Recipe, arms: arguments.ArmPaths, split: Path, output: Path) -> Outcome:

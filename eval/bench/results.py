@@ -24,6 +24,9 @@ BENCHES = {
     "determinism": "Percent of rows whose text changes with the batch they are in.",
     "streaming": "100,000 requests to a scripted model: speed and memory of everything around the model.",
     "grounding": "Disturbed titles and absent ones, grounded in the development catalogues by each encoder.",
+    "probes": "Planted faults and clean paraphrases of real catalogues through the filter.",
+    "duplicates": "Greedy removal of near-duplicates among 100,000 vectors, against semhash and brute force.",
+    "cascade": "The whole filter on texts of which 30 % are repeats, against encoding every text.",
     "crash": "Stages killed at seeded file-system events and run again: equal to an undisturbed run?",
 }
 SECTION = re.compile(r"^## (\w+)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)

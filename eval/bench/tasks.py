@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ import typer
 from eval.bench.report import print_json, print_page
 from llm_aug import pipeline
 from llm_aug.config import Recipe, load_recipe
-from llm_aug.errors import LlmAugError, ShortOfTarget
+from llm_aug.data import read_split
+from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
 from llm_aug.files import read_json
+from llm_aug.tasks import load_task
 
 STYLES = {
     "rewrite": ("paraphrase", "expand", "condense", "describe", "trim", "swap", "fuse", "attributes"),
@@ -57,15 +60,24 @@ class House:
         return self.root / "adapter"
 
     def prepare(self, minutes: float) -> None:
-        learnt = [f"{task}/{style}" for task, styles in STYLES.items() for style in styles]
-        tasks = ", ".join([*learnt, *(f"judge/{style}" for style in JUDGES)])
+        pipeline.prepare(self.with_(), self.root / "data")
+        pipeline.split(self.with_(), self.root / "data", self.split)
+        tasks = ", ".join([*self.teachable(), *(f"judge/{style}" for style in JUDGES)])
         tuning = (
             f"finetune={{tasks: [{tasks}], per_task: 1500, max_minutes: {minutes}, learning_rate: 0.003, lora_r: 32}}"
         )
-        recipe = self.with_(tuning, "finetune.per_device_train_batch_size=16", *OPTIONS["history/simulate"])
-        pipeline.prepare(recipe, self.root / "data")
-        pipeline.split(recipe, self.root / "data", self.split)
+        recipe = self.with_(tuning, "finetune.per_device_train_batch_size=16")
         pipeline.finetune(recipe, self.split, self.adapter)
+
+    def teachable(self) -> Iterator[str]:
+        """What this catalogue has an example of: not every one has values to fill in, or tags."""
+        training = read_split(self.split).training
+        for task, styles in STYLES.items():
+            for style in styles:
+                options = {**self.with_().task_options(task), "style": style}
+                with suppress(InputError):
+                    if next(iter(load_task(task, **options).examples(training)), None) is not None:
+                        yield f"{task}/{style}"
 
 
 def asked(house: House, adapter: Path | None, label: str, limit: int) -> Iterator[dict[str, Any]]:
@@ -84,7 +96,10 @@ def _asked(
     recipe = house.with_(*overrides, f"{task}.limit={limit}", "finetune=null")
     folder = house.root / label / name.replace("/", "-").replace(", ", "-")
     row: dict[str, Any] = {"data": house.recipe.stem, "adapter": label, "task": name}
-    made = _short(lambda: pipeline.ask(recipe, task, house.split, adapter, folder / "samples"))
+    try:
+        made = _short(lambda: pipeline.ask(recipe, task, house.split, adapter, folder / "samples"))
+    except InputError as error:
+        return {**row, "asked": 0, "parsed": 0, "kept": 0, "reasons": {str(error).partition(" (")[0]: 0}}
     counts = read_json(folder / "samples" / "manifest.json")["counts"]
     row |= {key: counts[key] for key in ("asked", "parsed", "reasons")}
     if (metrics := folder / "samples" / "metrics.json").is_file():

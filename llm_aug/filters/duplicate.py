@@ -10,7 +10,6 @@ from typing import ClassVar
 from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import Reference, Threshold
 from llm_aug.filters.schema import TEXT_KINDS
-from llm_aug.text import normalised
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class Duplicate:
         found: dict[str, str] = {}
         for texts in (self.reference.descriptions, self.reference.training.items["title"]):
             for text, item in zip(texts, self.reference.ids, strict=True):
-                found.setdefault(normalised(str(text)), item)
+                found.setdefault(self.reference.read(str(text)), item)
         found.pop("", None)
         return found
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        nearest = [self._catalogue.get(normalised(sample.text or "")) for sample in samples]
+        nearest = [self._catalogue.get(self.reference.read(sample.text)) for sample in samples]
         return [Verdict(True) if item is None else Verdict(False, "exact_duplicate", 1.0, item) for item in nearest]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,16 +11,23 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_aug import seeds
 from llm_aug.data import Sample, Verdict
-from llm_aug.filters.reference import Reference, Threshold, judged, threshold
-from llm_aug.vectors import Vectors
+from llm_aug.filters.reference import FEWEST, Reference, Threshold, judged, threshold
+from llm_aug.text import normalised, sentences
+from llm_aug.vectors import Vectors, finite
 
 COMPETITORS = 10
+SHORTENED, QUANTILE = 300, 0.02  # real texts of which every second sentence is taken; of their margins
+LOWEST, MARGIN = -0.1, 0.01
+CHANGED, FEW = 0.10, 2  # share of the words, or so many of them: the vector hardly moves with word order and synonyms
 
 
 @dataclass(frozen=True)
 class FidelityConfig:
-    """margin: by how much its own item has to be nearer than any other. copy: cosine to its source text at most."""
+    """margin: by how much its own item has to be nearer than any other; None measures what shortened real texts have,
+    since catalogues hold variants. copy: cosine to its source at most, of texts in which hardly a word has changed.
+    """
 
     margin: float | None = None
     copy: float | None = None
@@ -43,10 +51,27 @@ class Fidelity:
 
     @cached_property
     def thresholds(self) -> dict[str, Threshold]:
+        measured = Threshold(MARGIN, "") if self.config.margin is not None else self._measured
         return {
-            "margin": threshold(self.config.margin, 0.01, "default: its own item comes first, by more than rounding"),
+            "margin": threshold(self.config.margin, measured.value, measured.source),
             "copy": threshold(self.config.copy, 0.98, "default: a text with a word or two changed"),
         }
+
+    @property
+    def _measured(self) -> Threshold:
+        """What honest rewrites have: real descriptions with half of their sentences."""
+        reference = self.reference
+        parts = {row: sentences(text) for row, text in enumerate(reference.descriptions)}
+        rows = [row for row, said in parts.items() if len(said) > 1]
+        if len(rows) < FEWEST:
+            return Threshold(MARGIN, f"default: only {len(rows)} real descriptions of several sentences")
+        drawn = seeds.generator(0, "fidelity").permutation(rows)[:SHORTENED]
+        vectors = reference.encode([" ".join(parts[row][::2]) for row in drawn])
+        usable = finite(vectors)
+        margins = np.maximum(*(self._margins(vectors[usable], drawn[usable], base)[0] for base in reference.faces))
+        found = float(np.quantile(margins, QUANTILE)) if len(margins) else MARGIN
+        words = f"{QUANTILE:.0%} quantile of {len(margins)} real descriptions with every second sentence"
+        return Threshold(float(np.clip(found, LOWEST, MARGIN)), f"{words} ({found:.3f}), kept in {LOWEST} to {MARGIN}")
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         if not samples:
@@ -59,7 +84,7 @@ class Fidelity:
         faces = [self._margins(vectors[usable], own[usable], base) for base in reference.faces]
         for order, row in enumerate(np.flatnonzero(usable).tolist()):
             margin, rival = max((float(margins[order]), int(rivals[order])) for margins, rivals in faces)
-            verdicts[row] = self._verdict(margin, rival, float(copied[row]), samples[row].subject)
+            verdicts[row] = self._verdict(margin, rival, float(copied[row]), samples[row])
         return verdicts
 
     def _margins(
@@ -75,9 +100,17 @@ class Fidelity:
             margins[position] = vector @ base[row] - (vector @ base[others[0]] if len(others) else -1.0)
         return np.nan_to_num(margins, nan=-np.inf, posinf=-np.inf), rivals
 
-    def _verdict(self, margin: float, rival: int, copied: float, subject: str) -> Verdict:
+    def _verdict(self, margin: float, rival: int, copied: float, sample: Sample) -> Verdict:
         if margin < self.thresholds["margin"].value:
             return Verdict(False, "unfaithful", margin, self.reference.ids[rival] if rival >= 0 else "")
-        if copied > self.thresholds["copy"].value:
-            return Verdict(False, "copy", copied, subject)
-        return Verdict(True, "", margin, subject)
+        source = self.reference.sources[self.reference.row[sample.subject]]
+        if copied > self.thresholds["copy"].value and is_hardly_changed(sample.text or "", source):
+            return Verdict(False, "copy", copied, sample.subject)
+        return Verdict(True, "", margin, sample.subject)
+
+
+def is_hardly_changed(text: str, source: str) -> bool:
+    """Whether of the words of the longer one, counted as often as they come, few are not in the other one."""
+    said, told = (Counter(normalised(one).split()) for one in (text, source))
+    longer = max(said.total(), told.total())
+    return longer - (said & told).total() <= max(FEW, CHANGED * longer)

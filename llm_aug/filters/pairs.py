@@ -13,22 +13,36 @@ from typing import ClassVar
 
 from llm_aug.data import Pair, Sample, Verdict
 from llm_aug.filters import histories
-from llm_aug.filters.reference import Reference, Threshold
+from llm_aug.filters.habits import Habits
+from llm_aug.filters.reference import Reference, Threshold, threshold
 from llm_aug.filters.schema import PAIR_KINDS
 
 
 @dataclass(frozen=True)
 class PairsConfig:
-    """per_user, per_item: simulated pairs kept at most, best weights first; None is no cap. Histories count too."""
+    """per_user, per_item: simulated pairs kept at most, best weights first; None is no cap. Histories count too.
+
+    floor: weight of a pair at least. The rest is for histories of invented users, and measured on real ones where None:
+    items at least and at most, mean log(1 + interactions) of an item, and mix, the distance of its categories from the
+    log's, at most. category: the column that tells them.
+    """
 
     per_user: int | None = None
     per_item: int | None = None
+    floor: float | None = None
+    min_length: float | None = None
+    max_length: float | None = None
+    min_popularity: float | None = None
+    max_popularity: float | None = None
+    mix: float | None = None
+    category: str | None = None
 
 
 @dataclass
 class Pairs:
-    """Reasons: unknown_user, weight_out_of_range, in_train, repeated_pair, over_user_cap, over_item_cap; of histories
-    also mixed_users, repeated_item, not_increasing, copied_history, repeated_history.
+    """Reasons: unknown_user, weight_out_of_range, in_train, below_floor, repeated_pair, over_user_cap, over_item_cap;
+    of histories also mixed_users, repeated_item, not_increasing, repeated_history; of those of invented users also
+    copied_history, odd_length, odd_popularity, odd_mix (score: what is odd).
 
     A sample of several pairs falls with any of them. Of a repeated pair or history the best weight stays, then the
     first id. Two histories of a user may share items, but not all of them.
@@ -36,12 +50,25 @@ class Pairs:
 
     reference: Reference
     config: PairsConfig
+    _invents: bool = False
     Config: ClassVar = PairsConfig
 
     @property
     def thresholds(self) -> dict[str, Threshold]:
-        caps = {"per_user": self.config.per_user, "per_item": self.config.per_item}
-        return {name: Threshold(float(cap), "set by you") for name, cap in caps.items() if cap is not None}
+        given = {name: getattr(self.config, name) for name in ("per_user", "per_item", "floor")}
+        caps = {name: Threshold(float(cap), "set by you") for name, cap in given.items() if cap is not None}
+        return {**caps, **self._limits} if self._invents else caps
+
+    @cached_property
+    def _habits(self) -> Habits:
+        return Habits(self._log, self.reference.training, self.config.category)
+
+    @cached_property
+    def _limits(self) -> dict[str, Threshold]:
+        return {
+            name: threshold(getattr(self.config, name), measured.value, measured.source)
+            for name, measured in self._habits.measured.items()
+        }
 
     def applies(self, sample: Sample) -> bool:
         return sample.kind in PAIR_KINDS or (sample.kind == "review" and bool(sample.interactions))
@@ -57,11 +84,13 @@ class Pairs:
             if sample.kind == "history" and sample.subject not in self._log.users
         }
         copied = histories.copies(invented, self._log)
+        self._invents = bool(invented)
         kept = _Kept(self.config)
         verdicts: dict[int, Verdict] = {}
         for row in sorted(range(len(samples)), key=lambda row: (-samples[row].weight, samples[row].sample_id)):
             sample = samples[row]
-            verdict = self._fault(sample) or copied.get(row) or kept.refuses(sample)
+            odd = self._habits.fault(invented[row], self._limits) if row in invented else None
+            verdict = self._fault(sample) or copied.get(row) or odd or kept.refuses(sample)
             verdicts[row] = verdict or Verdict(True, score=sample.weight)
             if verdict is None:
                 kept.add(sample)
@@ -77,6 +106,8 @@ class Pairs:
                 return Verdict(False, "unknown_user", nearest=pair.user_id)
             if sample.kind == "interactions" and (pair.user_id, pair.item_id) in self._log.pairs:
                 return Verdict(False, "in_train", sample.weight, pair.item_id)
+        if sample.kind == "interactions" and self.config.floor is not None and sample.weight < self.config.floor:
+            return Verdict(False, "below_floor", sample.weight)
         return None
 
 

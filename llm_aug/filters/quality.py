@@ -14,15 +14,39 @@ from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import FEWEST, Reference, Threshold, threshold
 from llm_aug.filters.schema import TEXT_KINDS
 from llm_aug.prompt import load_template, prompts_folder, styles
-from llm_aug.text import CHAT_TOKENS, normalised, sentences, words
+from llm_aug.text import CHAT_TOKENS, is_whole, normalised, sentences, words
 
 NGRAM = 3
+TIMES, LONGEST_LOOP = 5, 40  # how often a loop comes in a row; words of one round
+WHOLE = 0.95  # share of real descriptions that end whole, from which a sample has to
+_CANNOT = r"(?:can(?:no|['’])t|could(?: not|n['’]t)|wo(?:n['’]t)|will not|(?:am|['’]m) (?:unable|not able) to)"
+_WRITE = r"(?:assist|help|provide|fulfil|generate|write|create|rewrite|comply|answer|complete|produce)"
+_REFUSAL = re.compile(
+    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"
+    rf"|\bI(?:['’]m| am) (?:sorry|afraid)\b.{{0,60}}\b(?:{_CANNOT}|{_WRITE})\b"
+    r"|\A\W*(?:(?:I|we)(?:['’]m| am|['’]re| are)? )?(?:very |so )?(?:sorry|apolog\w+)\b[^.\n]{0,30}\b(?:but|I)\b"
+    rf"|\bI ?{_CANNOT} (?:\w+ly )?{_WRITE}\b"
+    r"|\bI (?:do not|don['’]t) have (?:access|enough|any|the) (?:\w+ )?(?:information|context|details|data)\b"
+    r"|\b(?:against|violates?) (?:my|our|the) (?:\w+ )?(?:guidelines|policy|policies|programming)\b"
+    r"|\bplease (?:provide|share|give) (?:me )?(?:with )?(?:the|more|an?) (?:item|description|text|details)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+_HINT = re.compile(r"\b(?:I|as an?|sorry|apolog\w+|against|violates?|please)\b", re.IGNORECASE)  # no refusal without
+_ORDERED = r"(?:previous|above|prior|earlier) (?:instructions?|prompts?|messages?)"
 _SPEAKING = re.compile(
-    r"\bas an? (?:ai|artificial intelligence|language model)\b"
-    r"|\bI(?:'m| am) (?:sorry|unable|not able)\b.{0,40}\b(?:assist|help|provide|fulfil)"
-    r"|\A\W*(?:sure|certainly|of course|okay)[,!.]? (?:here|i\b|let)"
-    r"|\bhere(?:'s| is| are) (?:a|an|the|your|my) (?:\w+ )?(?:rewrit\w+|rephras\w+|paraphras\w+|description|version)\b"
-    r"|\b(?:ignore|disregard|forget) (?:all |any )?(?:the |your )?(?:previous|above|prior) (?:instructions?|prompts?)",
+    r"\A\W*(?:sure|certainly|of course|okay)[,!.]? (?:here|i\b|let)"
+    r"|\bhere(?:['’]s| is| are) (?:an?|the|your|my) (?:\w+ )?(?:re(?:writ|phras)\w+|paraphras\w+|description|version)\b"
+    rf"|\b(?:ignore|disregard|forget) (?:all |any )?(?:of )?(?:the |your |my )?{_ORDERED}"
+    r"|(?<!\w)\[/?(?:system|user|assistant)\]",
+    re.IGNORECASE,
+)
+_TAGS = (
+    "script|style|iframe|object|embed|form|input|svg|img|link|meta|html|head|body|title|div|span|table|tbody|t[drh]"
+    "|[uo]l|li|h[1-6]|p|br|hr|a|b|i|u|em|strong|font|item|description|text|facts"
+)
+_MARKUP = re.compile(
+    rf"</?(?:{_TAGS})(?:[\s/][^<>]{{0,500}})?/?>|<script\b|javascript:|<!--|&(?:lt|gt|nbsp|quot|#x?\w{{1,6}});"
+    r"|\{\{|\}\}|\{%|%\}|```|\{\s*[\"'][\w -]{1,40}[\"']\s*:|[\"']\s*\}\s*(?:\]|,|\Z)",
     re.IGNORECASE,
 )
 _RUN = re.compile(r"(\S)\1{9,}|(?:\b(\w+)\W+)(?:\2\W+){4}", re.IGNORECASE)
@@ -30,16 +54,20 @@ _RUN = re.compile(r"(\S)\1{9,}|(?:\b(\w+)\W+)(?:\2\W+){4}", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class QualityConfig:
-    """Words at least and at most, and the share of word 3-grams that repeat an earlier one; None measures them."""
+    """Words at least and at most, the share of word 3-grams that repeat an earlier one, and whether a description has
+    to end whole; None measures them."""
 
     min_words: int | None = None
     max_words: int | None = None
     repetition: float | None = None
+    whole: bool | None = None
 
 
 @dataclass
 class Quality:
-    """Reasons: too_short, too_long, repetition, leaked_instruction. score: words, or the repeating share."""
+    """Reasons: leaked_instruction, refusal, markup (tags, leftovers of templates and of JSON), too_short, too_long,
+    truncated, repetition; score: words, or the repeating share.
+    """
 
     reference: Reference
     config: QualityConfig
@@ -53,17 +81,19 @@ class Quality:
         """Quantiles of the real descriptions, kept between bounds: a catalogue of stubs must not ask for stubs."""
         told = [text for text in self.reference.descriptions if text.strip()]
         if len(told) < FEWEST:
-            low, high, loops, of = 4.0, 400.0, 0.3, f"default: only {len(told)} real descriptions"
+            low, high, loops, whole, of = 4.0, 400.0, 0.3, 0.0, f"default: only {len(told)} real descriptions"
         else:
             counts = [len(words(text)) for text in told]
             low = float(np.clip(np.floor(np.quantile(counts, 0.01)), 4, 10))
             high = float(np.clip(np.ceil(2 * np.quantile(counts, 0.99)), 100, 2000))
             loops = float(np.clip(np.quantile([repetition(text) for text in told], 0.999), 0.2, 0.5))
+            whole = float(np.mean([is_whole(text.rstrip()) for text in told]))
             of = f"of {len(told)} real descriptions"
         return {
             "min_words": threshold(self.config.min_words, low, f"1% quantile {of}, kept in 4 to 10"),
             "max_words": threshold(self.config.max_words, high, f"twice the 99% quantile {of}, kept in 100 to 2000"),
             "repetition": threshold(self.config.repetition, loops, f"99.9% quantile {of}, kept in 0.2 to 0.5"),
+            "whole": threshold(self.config.whole, whole >= WHOLE, f"{whole:.1%} {of} end whole; 1 from {WHOLE:.0%} on"),
         }
 
     @cached_property
@@ -77,22 +107,31 @@ class Quality:
         return found
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        return [self._verdict(sample.text or "") for sample in samples]
+        return [self._verdict(sample.text or "", sample.kind) for sample in samples]
 
-    def _verdict(self, text: str) -> Verdict:
-        count, limits = float(len(words(text))), self.thresholds
+    def _not_prose(self, text: str) -> str:
         if CHAT_TOKENS.search(text) or _SPEAKING.search(text):
-            return Verdict(False, "leaked_instruction")
+            return "leaked_instruction"
         read = f" {normalised(text)} "
         if any(f" {sentence} " in read for sentence in self._instructions):
-            return Verdict(False, "leaked_instruction")
+            return "leaked_instruction"
+        if _HINT.search(text) and _REFUSAL.search(text):
+            return "refusal"
+        return "markup" if _MARKUP.search(text) else ""
+
+    def _verdict(self, text: str, kind: str) -> Verdict:
+        count, limits = float(len(words(text))), self.thresholds
+        if reason := self._not_prose(text):
+            return Verdict(False, reason)
         if count < limits["min_words"].value:
             return Verdict(False, "too_short", count)
         if count > limits["max_words"].value:
             return Verdict(False, "too_long", count)
-        loops = 1.0 if _RUN.search(text) else repetition(text)
+        loops = 1.0 if _RUN.search(text) or is_looping(text) else repetition(text)
         if loops > limits["repetition"].value:
             return Verdict(False, "repetition", loops)
+        if kind == "description" and limits["whole"].value and not is_whole(text.rstrip()):
+            return Verdict(False, "truncated")
         return Verdict(True, score=loops)
 
 
@@ -101,3 +140,15 @@ def repetition(text: str) -> float:
     said = normalised(text).split()
     grams = [tuple(said[start : start + NGRAM]) for start in range(len(said) - NGRAM + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def is_looping(text: str) -> bool:
+    """Whether 1 to LONGEST_LOOP words come TIMES times in a row, wherever in the text and however long the rest is."""
+    said = normalised(text).split()
+    for size in range(1, min(LONGEST_LOOP, len(said) // TIMES) + 1):
+        same = 0
+        for word, later in zip(said, said[size:], strict=False):
+            same = same + 1 if word == later else 0
+            if same >= (TIMES - 1) * size:
+                return True
+    return False

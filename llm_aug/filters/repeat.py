@@ -1,4 +1,4 @@
-"""Samples that repeat one which was kept before them: word for word, or by exact search in FAISS."""
+"""Samples that repeat one which was kept before them: word for word, in most of their wording, or in what they say."""
 
 from __future__ import annotations
 
@@ -13,27 +13,35 @@ from numpy.typing import NDArray
 from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import Reference, Threshold, judged, threshold
 from llm_aug.filters.schema import TEXT_KINDS
-from llm_aug.text import normalised
-from llm_aug.vectors import Vectors, nearest
+from llm_aug.greedy import keep_first
+from llm_aug.shingles import Overlaps, jaccard, shingles
+from llm_aug.vectors import Vectors
 
-BLOCK = 1024  # a block's inner products with itself are held at once: 4 MB
-NEIGHBOURS = 16  # kept rows differ from each other, so few of them can be near to one text
+BELOW = 0.05  # a kept sample's score is looked for so far below the threshold, for the borderline
 
 
 @dataclass(frozen=True)
 class RepeatConfig:
-    """similarity: to a kept sample of another subject; same_subject: to one of the same, which is alike by nature."""
+    """similarity: to a kept sample of another subject; same_subject: to one of the same, which is alike by nature.
+
+    overlap: Jaccard index of word shingles with a kept sample. against: files of samples that count as kept before;
+    whoever calls `filters.run` reads them and hands them over as `earlier`.
+    """
 
     similarity: float | None = None
     same_subject: float | None = None
+    overlap: float | None = None
+    against: tuple[str, ...] = ()
 
 
 @dataclass
 class Repeat:
-    """Reasons: repeated_text, near_repeat, no_vector. nearest: the kept sample's id. score: the cosine to it.
+    """Reasons: repeated_text, lexical_repeat, near_repeat, no_vector. nearest: the kept sample's id.
 
-    Greedy in the order of sample ids, against kept samples only: of two alike one stays, and a chain a~b~c loses b
-    alone. Samples of two items may be as alike as the items are. Hence it is the last step: it alone sees what stays.
+    score: the Jaccard index for lexical_repeat, else the cosine, None for a kept sample that is near to none.
+    Greedy in the order of sample ids, against samples of the same kind that were kept: of two alike one stays, and a
+    chain a~b~c loses b alone. Earlier samples stand before all. Samples of two items may be as alike as the items are.
+    Hence it is the last step: it alone sees what stays.
     """
 
     reference: Reference
@@ -45,57 +53,90 @@ class Repeat:
 
     @cached_property
     def thresholds(self) -> dict[str, Threshold]:
-        measured = Threshold(1.0, "") if self.config.similarity is not None else self.reference.closeness
+        given = self.config
+        near = Threshold(1.0, "") if given.similarity is not None else self.reference.closeness
+        worded = Threshold(1.0, "") if given.overlap is not None else self.reference.overlap
         return {
-            "similarity": threshold(self.config.similarity, measured.value, measured.source),
-            "same_subject": threshold(self.config.same_subject, 0.98, "default: a text with a word or two changed"),
+            "similarity": threshold(given.similarity, near.value, near.source),
+            "same_subject": threshold(given.same_subject, 0.98, "default: a text with a word or two changed"),
+            "overlap": threshold(given.overlap, worded.value, worded.source),
         }
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        verdicts = [Verdict(False, "no_vector")] * len(samples)
-        fresh: list[int] = []
-        said: dict[tuple[str, str], str] = {}
-        for row in sorted(range(len(samples)), key=lambda row: samples[row].sample_id):
-            sample = samples[row]
-            first = said.setdefault((sample.kind, normalised(sample.text or "")), sample.sample_id)
-            if first == sample.sample_id:
-                fresh.append(row)
-            else:
-                verdicts[row] = Verdict(False, "repeated_text", 1.0, first)
-        if fresh:
-            self._judge_near(samples, fresh, verdicts)
-        return verdicts
+        if not samples:
+            return []
+        earlier = [
+            sample for sample in self.reference.earlier if self.applies(sample) and self.reference.read(sample.text)
+        ]
+        asked = [*earlier, *samples]
+        vectors, usable = judged(asked, self.reference)
+        order = sorted(range(len(asked)), key=lambda row: (row >= len(earlier), asked[row].sample_id))
+        order = [row for row in order if usable[row]]
+        settled = int(usable[: len(earlier)].sum())
+        kept = _Kept([asked[row] for row in order], self.reference, self.thresholds)
+        for place in range(settled):
+            kept.add(place)
+        reach = min(self.thresholds[name].value for name in ("similarity", "same_subject")) - BELOW
+        keep_first(vectors[order], reach, kept.stays, settled)
+        verdicts = [Verdict(False, "no_vector")] * len(asked)
+        for place, verdict in kept.verdicts.items():
+            verdicts[order[place]] = verdict
+        return verdicts[len(earlier) :]
 
-    def _judge_near(self, samples: Sequence[Sample], order: list[int], verdicts: list[Verdict]) -> None:
-        vectors, usable = judged(samples, self.reference)
-        rows = np.array([row for row in order if usable[row]], dtype=np.int64)
-        kept: list[int] = []
-        for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
-            scores, found = nearest(vectors[block], vectors[kept], NEIGHBOURS)
-            before = np.array(kept, dtype=np.int64)
-            inside = vectors[block] @ vectors[block].T
-            stays = np.zeros(len(block), dtype=bool)
-            for position, row in enumerate(block.tolist()):
-                rivals = np.concatenate([before[found[position]], block[:position][stays[:position]]])
-                alike = np.concatenate([scores[position], inside[position, :position][stays[:position]]])
-                verdicts[row] = self._verdict(samples, row, rivals, alike)
-                stays[position] = verdicts[row].keep
-            kept += block[stays].tolist()
 
-    def _verdict(self, samples: Sequence[Sample], row: int, rivals: NDArray[np.int64], alike: Vectors) -> Verdict:
-        low = min(threshold.value for threshold in self.thresholds.values())
-        for choice in np.argsort(-alike, kind="stable"):
-            if alike[choice] < low:
-                break
-            if alike[choice] >= self._limit(samples[row], samples[rivals[choice]]):
-                return Verdict(False, "near_repeat", float(alike[choice]), samples[rivals[choice]].sample_id)
-        return Verdict(True, "", float(alike.max(initial=0.0)))
+class _Kept:
+    """What was kept so far, by its text, its shingles and its subject; asked once for each sample in order."""
 
-    def _limit(self, sample: Sample, rival: Sample) -> float:
-        if sample.subject == rival.subject:
-            return self.thresholds["same_subject"].value
-        own, other = (self.reference.row.get(subject) for subject in (sample.subject, rival.subject))
-        base = self.reference.source_vectors
-        as_items = 0.0 if own is None or other is None else float(base[own] @ base[other])
-        return max(self.thresholds["similarity"].value, as_items)
+    def __init__(self, samples: Sequence[Sample], reference: Reference, thresholds: dict[str, Threshold]) -> None:
+        self.samples, self.reference, self.thresholds = samples, reference, thresholds
+        self.reads = [(sample.kind, reference.read(sample.text)) for sample in samples]
+        self.first: dict[tuple[str, str], int] = {}
+        self.overlaps = Overlaps([read for _, read in self.reads], thresholds["overlap"].value)
+        self.items = np.array([reference.row.get(sample.subject, -1) for sample in samples])
+        self.subjects = np.array([sample.subject for sample in samples], dtype=object)
+        self.kinds = np.array([sample.kind for sample in samples], dtype=object)
+        self.verdicts: dict[int, Verdict] = {}
+
+    def add(self, row: int) -> None:
+        self.first.setdefault(self.reads[row], row)
+        self.overlaps.add(row)
+
+    def stays(self, row: int, rivals: NDArray[np.int64], scores: Vectors) -> bool:
+        verdict = self._by_wording(row) or self._by_vector(row, rivals, scores)
+        self.verdicts[row] = verdict
+        if verdict.keep:
+            self.add(row)
+        return verdict.keep
+
+    def _by_wording(self, row: int) -> Verdict | None:
+        first = self.first.get(self.reads[row])
+        if first is not None:
+            return Verdict(False, "repeated_text", 1.0, self.samples[first].sample_id)
+        for score, rival in self.overlaps.of(row):
+            if self.kinds[rival] == self.kinds[row] and score >= self._shared(row, rival):
+                return Verdict(False, "lexical_repeat", score, self.samples[rival].sample_id)
+        return None
+
+    def _shared(self, row: int, rival: int) -> float:
+        """The Jaccard index of the two items' own texts, where they are two; no threshold."""
+        own, other = (int(self.items[one]) for one in (row, rival))
+        if self.subjects[row] == self.subjects[rival] or own < 0 or other < 0:
+            return 0.0
+        return jaccard(*(shingles(self.reference.read(self.reference.sources[item])) for item in (own, other)))
+
+    def _by_vector(self, row: int, rivals: NDArray[np.int64], scores: Vectors) -> Verdict:
+        same = self.kinds[rivals] == self.kinds[row]
+        rivals, scores = rivals[same], scores[same]
+        if not len(rivals):
+            return Verdict(True)
+        repeated = scores >= self._limits(row, rivals)
+        choice = int(np.argmax(np.where(repeated, scores, scores - 2 * repeated.any())))
+        reason = "near_repeat" if repeated.any() else ""
+        return Verdict(not reason, reason, float(scores[choice]), self.samples[rivals[choice]].sample_id)
+
+    def _limits(self, row: int, rivals: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[rivals]: the cosine from which each is repeated."""
+        base, own, others = self.reference.source_vectors, self.items[row], self.items[rivals]
+        alike = base[others] @ base[own] if own >= 0 else np.zeros(len(rivals))
+        limits = np.maximum(self.thresholds["similarity"].value, np.where(others >= 0, alike, 0.0))
+        return np.where(self.subjects[rivals] == self.subjects[row], self.thresholds["same_subject"].value, limits)

@@ -1,0 +1,92 @@
+"""Rewrites without invented facts: no number, unit, name or brand that the item's own row does not hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar
+
+from llm_aug.data import Sample, Verdict, item_texts
+from llm_aug.facts import Known, Vocabulary, invented_names, invented_numbers, known, lost_quantities
+from llm_aug.filters.reference import FEWEST, Reference, Threshold, threshold
+
+_SEPARATORS = re.compile(r"[|;,]")
+
+
+@dataclass(frozen=True)
+class FactsConfig:
+    """numbers, names: invented ones allowed. lost: share of the description's numbers with units that may be gone.
+
+    None: no invented number; no invented name, where the catalogue is large enough to tell names; any may be gone.
+    """
+
+    numbers: int | None = None
+    names: int | None = None
+    lost: float | None = None
+
+
+@dataclass
+class Facts:
+    """Reasons: invented_number, invented_name (score: how many), lost_fact (score: the share); nearest: the first one.
+
+    The row is all of the item's columns. Which words are names is read off the catalogue: see `facts.Vocabulary`.
+    """
+
+    reference: Reference
+    config: FactsConfig
+    _rows: dict[str, Known] = field(default_factory=dict)
+    Config: ClassVar = FactsConfig
+
+    def applies(self, sample: Sample) -> bool:
+        return sample.kind == "description"
+
+    @cached_property
+    def thresholds(self) -> dict[str, Threshold]:
+        count = len(self.reference.ids)
+        names = (0.0, "default: a rewrite adds none") if count >= FEWEST else (
+            float("inf"), f"default: {count} items are too few to tell names from other words"
+        )  # fmt: skip
+        found = {
+            "numbers": threshold(self.config.numbers, 0, "default: a rewrite adds none"),
+            "names": threshold(self.config.names, *names),
+        }
+        return found if self.config.lost is None else {**found, "lost": threshold(self.config.lost, 1, "")}
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        training = self.reference.training
+        values = {
+            part.strip()
+            for column in training.attributes
+            for cell in training.items[column].drop_duplicates()
+            for part in _SEPARATORS.split(str(cell))
+        }
+        return Vocabulary.of(self.reference.descriptions, map(str, training.items["title"]), sorted(values))
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return item_texts(self.reference.training)
+
+    def _known(self, item: str) -> Known:
+        if item not in self._rows:
+            self._rows[item] = known(self._texts[self.reference.row[item]])
+        return self._rows[item]
+
+    def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
+        return [self._verdict(sample.subject, sample.text or "") for sample in samples]
+
+    def _verdict(self, item: str, text: str) -> Verdict:
+        limits, row = self.thresholds, self._known(item)
+        numbers = invented_numbers(text, row)
+        if len(numbers) > limits["numbers"].value:
+            return Verdict(False, "invented_number", float(len(numbers)), numbers[0])
+        names = invented_names(text, row, self._vocabulary)
+        if len(names) > limits["names"].value:
+            return Verdict(False, "invented_name", float(len(names)), names[0])
+        if "lost" in limits:
+            lost, held = lost_quantities(self.reference.descriptions[self.reference.row[item]], text)
+            if lost and len(lost) / held > limits["lost"].value:
+                return Verdict(False, "lost_fact", len(lost) / held, lost[0])
+        return Verdict(True, score=float(len(numbers) + len(names)))

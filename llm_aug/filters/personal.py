@@ -1,0 +1,152 @@
+"""Personal data in a text: mail, street and IP addresses, telephone, card and account numbers, handles, URLs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from ipaddress import ip_address
+from typing import Any
+
+from llm_aug.errors import Unavailable
+
+PRESIDIO = (
+    "CREDIT_CARD", "CRYPTO", "EMAIL_ADDRESS", "IBAN_CODE", "IP_ADDRESS", "MEDICAL_LICENSE", "PERSON", "PHONE_NUMBER",
+    "US_BANK_NUMBER", "US_DRIVER_LICENSE", "US_PASSPORT", "US_SSN",
+)  # fmt: skip
+PRESIDIO_SCORE = 0.5
+_STREET = (
+    "Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Highway|Hwy"
+)
+
+
+def luhn(digits: str) -> bool:
+    """Whether the last digit checks the others: every second one from the right doubled, digit sums added, mod 10."""
+    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
+    return sum(value - 9 * (value > 9) for value in doubled) % 10 == 0
+
+
+def _is_card(said: str) -> bool:
+    """By length, first digits of the large issuers (4, 51-55, 22-27, 34, 37, 6) and the check digit."""
+    digits = re.sub(r"\D", "", said)
+    issuer = re.match(r"4|5[1-5]|2[2-7]|3[47]|6", digits)
+    return len(digits) in (13, 15, 16, 19) and issuer is not None and luhn(digits)
+
+
+def _is_iban(said: str) -> bool:
+    """ISO 13616: with the first four characters moved to the end and A = 10, ..., Z = 35, it is 1 modulo 97."""
+    account = re.sub(r"\s", "", said).upper()
+    return 15 <= len(account) <= 34 and int("".join(str(int(c, 36)) for c in account[4:] + account[:4])) % 97 == 1
+
+
+def _is_ip(said: str) -> bool:
+    try:
+        return not ip_address(said).is_unspecified
+    except ValueError:
+        return False
+
+
+def _is_phone(said: str) -> bool:
+    """E.164 has 15 digits at most; with the prefix of a country there are nine at least."""
+    least = 9 if said.startswith(("+", "00")) else 7
+    return least <= len(re.sub(r"\D", "", said).removeprefix("00")) <= 15
+
+
+Rule = tuple[re.Pattern[str], Callable[[str], bool]]
+
+
+def _rule(pattern: str, holds: Callable[[str], bool] = lambda said: True, flags: int = 0) -> Rule:
+    """The group `said`, or all of a match, is personal where `holds` says so."""
+    return re.compile(pattern, flags), holds
+
+
+RULES: Mapping[str, Sequence[Rule]] = {
+    "mail": (
+        _rule(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?!\w)"),
+        _rule(
+            r"\b[\w.+-]{1,64}\s?[\[(]\s?at\s?[\])]\s?[\w-]{1,63}\s?(?:\.|[\[(]\s?dot\s?[\])])\s?[a-z]{2,24}\b",
+            flags=re.I,
+        ),
+    ),
+    "card": (_rule(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])", _is_card),),
+    "iban": (_rule(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", _is_iban),),
+    "phone": (
+        _rule(r"(?<![\w+])(?:\+|00)[1-9]\d{0,2}(?:[\s./-]{0,2}\(?\d{1,5}\)?){2,6}(?!\w)", _is_phone),
+        _rule(r"(?<![\w.-])(?:1[\s.-])?(?:\(\d{3}\)[\s.-]?|\d{3}[\s.-])\d{3}[\s.-]\d{4}(?![\w-])"),
+        _rule(r"(?<![\w.-])0\d(?:[\s.-]\d{2}){4}(?![\w-])"),
+        _rule(r"(?<![\w.-])\(?0\d{2,4}\)?[\s/-]\d{3,4}[\s-]?\d{3,4}(?![\w-])"),
+        _rule(
+            r"\b(?:tel(?:ephone)?|phone|mobile|cell|call|fax|whatsapp)\b[^\w\n+(]{0,3}"
+            r"(?:(?:me|us|at|on|no|number|is)\b[^\w\n+(]{0,3}){0,2}(?P<said>\+?\(?\d[\d ().-]{5,18}\d)(?!\w)",
+            _is_phone,
+            re.IGNORECASE,
+        ),
+    ),
+    "social_security": (_rule(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"),),
+    "ip": (
+        _rule(r"(?<![\w.:-])(?<!version )(?<!release )\d{1,3}(?:\.\d{1,3}){3}(?![\w:-]|\.\d)", _is_ip),
+        _rule(r"(?<![\w:.])(?=[0-9A-Fa-f]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{6,39}(?![\w:])", _is_ip),
+    ),
+    "address": (
+        _rule(rf"(?<![\w.-])\d{{1,5}}[A-Za-z]?,? (?:(?:[NSEW]\.?|[^\W\d_a-z][\w'’.]*) ){{1,3}}(?:{_STREET})\b"),
+        _rule(r"\b[^\W\d_a-z][\w-]*(?:stra(?:ß|ss)e|str\.|gasse|allee|weg|platz)\s\d{1,4}\s?[a-z]?\b"),
+        _rule(
+            r"\b\d{1,4},? (?:bis )?(?:rue|avenue|boulevard|place|chemin|impasse) (?:d[eu]s? |de la |de l['’])?\w+",
+            flags=re.I,
+        ),
+        _rule(r"\bP\.? ?O\.? Box \d+", flags=re.IGNORECASE),
+        _rule(r", (?P<said>[A-Z]{2} \d{5}(?:-\d{4})?)\b"),
+    ),
+    "handle": (_rule(r"(?<![\w@./])@[A-Za-z_][\w.]{2,30}\b"),),
+    "url": (_rule(r"(?:\bhttps?://|\bwww\.)[^\s<>\"')\]]{3,}", flags=re.IGNORECASE),),
+}
+
+
+_DIGIT = re.compile(r"\d")
+_HINTS = {  # what a text without is not searched for
+    "mail": re.compile(r"@|[\[(]\s?at\s?[\])]", re.IGNORECASE),
+    "handle": re.compile("@"),
+    "url": re.compile(r"://|www\.", re.IGNORECASE),
+    "ip": re.compile(r"\d\.\d|:[\da-f]*:", re.IGNORECASE),
+    "phone": re.compile(r"\d(?:[\D]{0,2}\d){6}"),
+    "card": re.compile(r"\d(?:[\D]?\d){12}"),
+    "iban": re.compile(r"[A-Z]{2}\d\d"),
+}
+
+
+def found(text: str, kinds: Sequence[str]) -> list[tuple[str, str]]:
+    """(kind, string) for each piece of personal data of these kinds, in the order of RULES."""
+    pieces = []
+    for kind in kinds:
+        if not _HINTS.get(kind, _DIGIT).search(text):
+            continue
+        for pattern, holds in RULES[kind]:
+            for match in pattern.finditer(text):
+                said = match["said"] if "said" in pattern.groupindex else match[0]
+                if holds(said):
+                    pieces.append((kind, said.strip()))
+    return pieces
+
+
+class Presidio:
+    """Microsoft Presidio's analyzer (extra `privacy`), in English, loaded when made.
+
+    Raises Unavailable where the package or its language model is not there.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._engine: Any = import_module("presidio_analyzer").AnalyzerEngine()
+        except (ImportError, OSError, SystemExit) as error:
+            raise Unavailable(
+                "filter 'privacy' with presidio: true needs presidio-analyzer and its spaCy model: "
+                f"pip install 'llm-aug[privacy]' && python -m spacy download en_core_web_lg ({error})"
+            ) from error
+
+    def found(self, text: str) -> list[tuple[str, str]]:
+        """(kind, string), by place."""
+        results = self._engine.analyze(
+            text=text, language="en", entities=list(PRESIDIO), score_threshold=PRESIDIO_SCORE
+        )
+        placed = sorted((result.start, result.end, result.entity_type) for result in results)
+        return [(kind.casefold(), text[start:end]) for start, end, kind in placed]

@@ -1,0 +1,178 @@
+"""Personal data by its patterns, passages of others, and distances whose answer is known."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llm_aug.data import Dataset, Sample, Verdict, tidy_interactions, tidy_items
+from llm_aug.errors import InputError, Unavailable
+from llm_aug.filters import personal
+from llm_aug.filters.closeness import dcr_share, nndr, nndr_share
+from llm_aug.filters.ngrams import Passages
+from llm_aug.filters.personal import RULES, found, luhn
+from llm_aug.filters.privacy import Privacy, PrivacyConfig
+from llm_aug.filters.reference import Reference
+from llm_aug.neighbours import unit
+from llm_aug.vectors import load_encoder
+
+LAMP = "a tall lamp of brass that stands beside the bed and throws a warm light on the book"
+DESK = "an oak desk with three drawers, call 555-123-4567 for spare parts and for other colours of wood"
+REVIEW = "my wife bought this for our cabin by the lake and we have used it every evening since"
+
+
+def step(**options: Any) -> Privacy:
+    items = pd.DataFrame({"item_id": ["lamp", "desk"], "title": ["Lamp", "Desk"], "description": [LAMP, DESK]})
+    log = pd.DataFrame({"user_id": ["u"], "item_id": ["lamp"], "review": [REVIEW]})
+    return Privacy(
+        Reference(Dataset(tidy_items(items), tidy_interactions(log)), load_encoder("letters:8")),
+        PrivacyConfig(**options),
+    )
+
+
+def verdict(text: str, subject: str = "lamp", **options: Any) -> Verdict:
+    return step(**options).judge([Sample("1", "description", subject, text)])[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("mail", "write to jane.doe+shop@mail.example.co.uk today"),
+        ("mail", "write to jane (at) example (dot) com today"),
+        ("phone", "call (555) 123-4567 now"),
+        ("phone", "555-123-4567"),
+        ("phone", "1-800-555-0199"),
+        ("phone", "at +44 20 7946 0958"),
+        ("phone", "at +1 (555) 123-4567"),
+        ("phone", "0049 30 901820"),
+        ("phone", "+493012345678"),
+        ("phone", "au 06 12 34 56 78"),
+        ("phone", "in Berlin 030/123 4567"),
+        ("phone", "call me at 5551234567"),
+        ("phone", "tel.: 555-0123"),
+        ("card", "4111 1111 1111 1111"),
+        ("card", "paid with 378282246310005"),
+        ("iban", "DE89 3704 0044 0532 0130 00"),
+        ("iban", "GB82WEST12345698765432"),
+        ("social_security", "no. 078-05-1120"),
+        ("ip", "from 203.0.113.77 at night"),
+        ("ip", "from 2001:db8::8a2e:370:7334"),
+        ("address", "at 742 Evergreen Terrace"),
+        ("address", "221B Baker Street"),
+        ("address", "1600 N. Main St"),
+        ("address", "Hauptstraße 12"),
+        ("address", "12, rue de la Paix"),
+        ("address", "P.O. Box 441"),
+        ("handle", "follow @jane_doe for more"),
+        ("url", "see https://example.com/jane"),
+    ],
+)
+def test_personal_data_is_found(kind: str, text: str) -> None:
+    assert kind in {name for name, _ in found(text, list(RULES))}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8-1/2 x 11 inches, 500 sheets, 20 lb, item 25164PP",
+        "fits A713-1210, HR-100TM and T124120-S, UPC 012345678905",
+        "rated 4.5 of 5 by 1,234 people from 1995 to 2001, at 12:30:45",
+        "pens 0.7 mm, 4111 1111 1111 1112, version 1.2.3.4",
+        "a 3 Way Street sign", "50 Drive Bays", "the 24 hour place 2000 people know",
+    ],
+)  # fmt: skip
+def test_numbers_of_things_are_nobodys(text: str) -> None:
+    assert [name for name, _ in found(text, list(RULES)) if name != "address"] == []
+
+
+def test_luhn() -> None:
+    assert luhn("79927398713")
+    assert not luhn("79927398710")
+
+
+def test_what_the_row_says_itself_is_public() -> None:
+    assert verdict("call 555-123-4567 for a desk", "desk").keep
+    assert verdict("call (555) 123 4567 for a desk", "desk").keep
+    assert verdict("call 555-123-4567 for a lamp") == Verdict(False, "personal_data", nearest="555-123-4567")
+    assert verdict("call 555-123-4567", "nobody").reason == "personal_data"
+
+
+def test_urls_stay_where_they_are_allowed() -> None:
+    assert verdict("see www.example.com").reason == "personal_data"
+    assert verdict("see www.example.com", urls=True).keep
+
+
+def test_a_passage_of_another_item_or_of_a_review_is_a_copy() -> None:
+    words = LAMP.upper().split()
+    assert verdict("it is " + " ".join(words[:12]), "desk") == Verdict(False, "copied_ngram", 12.0, "lamp")
+    assert verdict("it is " + " ".join(words[:11]), "desk").keep
+    assert verdict("it is " + " ".join(words[:11]), "desk", ngram=11).reason == "copied_ngram"
+    assert verdict(LAMP).keep  # its own: fidelity judges that
+    assert verdict("bought: " + REVIEW).nearest == "lamp"
+    assert verdict(REVIEW).score == len(REVIEW.split())
+    with pytest.raises(InputError, match="ngram is at least 2 words"):
+        step(ngram=1)
+
+
+def test_passages_equal_a_search_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(list("abc"), 30)) for _ in range(6)]
+    passages = Passages(((str(n), text) for n, text in enumerate(texts)), 5)
+    for _ in range(200):
+        said = list(rng.choice(list("abcd"), 9))
+        grams = [" ".join(said[place : place + 5]) for place in range(5)]
+        expected = any(f" {gram} " in f" {text} " for gram in grams for text in texts)
+        assert (passages.longest(" ".join(said))[0] >= 5) == expected
+    assert Passages([], 5).longest("a b c d e f") == (0, "")
+
+
+def test_presidio_is_asked_and_named_where_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Engine:
+        def analyze(self, text: str, language: str, entities: list[str], score_threshold: float) -> list[Any]:
+            assert (language, score_threshold) == ("en", 0.5)
+            assert "PERSON" in entities
+            start = text.find("Jane Roe")
+            return [SimpleNamespace(start=start, end=start + 8, entity_type="PERSON", score=0.85)] if start >= 0 else []
+
+    monkeypatch.setattr(personal, "import_module", lambda name: SimpleNamespace(AnalyzerEngine=Engine))
+    assert verdict("a lamp made by Jane Roe", presidio=True) == Verdict(False, "personal_data", nearest="Jane Roe")
+    assert verdict("a lamp made by hand", presidio=True).keep
+
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(personal, "import_module", absent)
+    assert verdict("a lamp made by Jane Roe").keep
+    with pytest.raises(Unavailable, match=r"pip install 'llm-aug\[privacy\]'"):
+        verdict("a lamp", presidio=True)
+
+
+def angles(*degrees: float) -> Any:
+    turned = np.deg2rad(degrees)
+    return unit(np.stack([np.cos(turned), np.sin(turned)], axis=1))
+
+
+def test_dcr_is_the_share_nearer_to_what_was_seen() -> None:
+    training, holdout = angles(0, 90), angles(40, 130)
+    assert dcr_share(angles(1, 91), training, holdout) == 1.0
+    assert dcr_share(angles(41, 129), training, holdout) == 0.0
+    assert dcr_share(angles(1, 41), training, holdout) == 0.5
+    assert dcr_share(angles(20), training, holdout) == 0.5  # as far from both: a half
+    assert dcr_share(angles(7, 80, 33), training, training) == 0.5
+    with pytest.raises(InputError, match="rows on both sides"):
+        dcr_share(training, training, holdout[:0])
+
+
+def test_nndr_is_near_zero_for_a_copy() -> None:
+    real = angles(0, 60)
+    assert nndr(angles(0, 30), real).tolist() == pytest.approx([0.0, 1.0], abs=1e-5)
+    expected = (1 - np.cos(np.deg2rad(10))) / (1 - np.cos(np.deg2rad(50)))
+    assert nndr(angles(10), real)[0] == pytest.approx(expected, rel=1e-4)
+    assert nndr(angles(5), angles(5, 5)).tolist() == [1.0]  # two twins single out nobody
+    assert nndr_share(angles(0.5), angles(0, 60), angles(20, 60)) == 1.0
+    with pytest.raises(InputError, match="two real rows"):
+        nndr(real, real[:1])
