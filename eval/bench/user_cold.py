@@ -69,7 +69,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     }
     for row in rows:
         key = (row["recipe"], row["revealed"], row["student"])
-        gain = f"{row['word']} {row['gain']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})" if row.get("gain") is not None else ""
+        known = row.get("gain") is not None
+        gain = f"{row['word']} {row['gain']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})" if known else ""
         cells = [*map(str, key), row["arm"], f"{row['ndcg@20']:.4f}", gain, words.get((*key, row["arm"]), "")]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
