@@ -63,6 +63,11 @@ def flush(path: Path) -> None:
         os.fsync(handle.fileno())
 
 
+def is_empty(folder: Path) -> bool:
+    """Whether nothing is in it but a lock and what killed writers left under a temporary name."""
+    return all(path.name == ".lock" or path.match(".*.tmp") for path in folder.iterdir())
+
+
 def sweep(folder: Path, name: str = "") -> None:
     """Removes what killed writers left under a temporary name, of `name` alone where given; the caller has the lock."""
     pattern = f".{escape(name)}.*.tmp" if name else ".*.tmp"

@@ -25,7 +25,7 @@ from llm_aug.answers import is_locked, locked, say, write_manifest
 from llm_aug.card import write_card
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.errors import InputError, ResumeRefused, did_you_mean
-from llm_aug.files import write_text
+from llm_aug.files import is_empty, write_text
 from llm_aug.item_controls import ITEM_CONTROLS
 from llm_aug.progress import line_of, read_progress, spelled
 from llm_aug.stage import Outcome, read_mark
@@ -118,7 +118,7 @@ def run(recipe: Recipe, output: Path, resume: str = "if_possible") -> Path:
 def _check_resume(output: Path, resume: str) -> None:
     if resume not in RESUME:
         raise InputError(f"--resume {resume}: {did_you_mean(resume, RESUME)}")
-    there = output.is_dir() and any(path.name != ".lock" for path in output.iterdir())
+    there = output.is_dir() and not is_empty(output)
     if resume == "never" and there:
         raise ResumeRefused(f"{output} is not empty, and --resume never asks for a fresh folder")
     if resume == "always" and not (output / CONFIG).is_file():

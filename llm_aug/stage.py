@@ -16,7 +16,7 @@ from typing import Any
 
 from llm_aug.answers import locked, say
 from llm_aug.errors import InputError, ResumeRefused
-from llm_aug.files import fingerprint, read_json, sha256_file, sweep, write_json
+from llm_aug.files import fingerprint, is_empty, read_json, sha256_file, sweep, write_json
 
 MARK = "stage.json"
 MEND = "remove the folder and run again"
@@ -83,7 +83,7 @@ def _mark_of_ours(output: Path) -> dict[str, Any] | None:
 
 
 def _foreign(output: Path) -> bool:
-    return output.exists() and (not output.is_dir() or any(path.name != ".lock" for path in output.iterdir()))
+    return output.exists() and not (output.is_dir() and is_empty(output))
 
 
 def _begun(output: Path, mark: Mapping[str, Any], work: Callable[[], Outcome]) -> Outcome:

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from llm_aug import stage
 from llm_aug.errors import InputError, Resumable, ResumeRefused
-from llm_aug.files import read_json, sha256_file, write_json, write_text
+from llm_aug.files import read_json, sha256_file, temporary_for, write_json, write_text
 from llm_aug.stage import Outcome, check, checked, once, read_mark
 
 
@@ -81,6 +81,14 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
         (tmp_path / name).write_text("torn")
     made(tmp_path)
     assert list(tmp_path.rglob("*.tmp")) == []
+
+
+def test_a_writer_killed_before_the_first_mark_was_whole_leaves_the_folder_ours(tmp_path: Path) -> None:
+    torn = temporary_for(tmp_path / "out" / stage.MARK)
+    torn.parent.mkdir()
+    torn.write_text('{"stage": "pre')
+    assert made(tmp_path / "out").line == "2 rows"
+    assert not torn.exists()
 
 
 def test_a_second_process_does_not_write_into_the_same_folder(tmp_path: Path) -> None:
