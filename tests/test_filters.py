@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -156,6 +158,13 @@ def test_a_text_may_be_as_near_to_another_item_as_its_own_item_is() -> None:
     options = {"near_duplicate": {"similarity": 0.8}, "quality": {}}
     assert reasons(sample("1", "car", near_car), **options) == [""]  # to the van .80, car to van .857
     assert reasons(sample("1", "van", near_car), **options) == ["near_duplicate"]  # to the car .94
+
+
+def test_search_queries_are_not_as_long_as_descriptions() -> None:
+    short = replace(sample("1", "apple", "red fruit"), kind="review")
+    options: dict[str, Any] = {"quality": {"min_words": 5}, "near_duplicate": {"similarity": 1.1}}
+    assert judge(short, replace(short, sample_id="2", text="fruit"), **options).reasons == {"too_short": 1}
+    assert reasons(sample("3", "apple", "sweet red fruit"), **options) == ["too_short"]
 
 
 def test_a_text_without_direction_is_a_reject() -> None:

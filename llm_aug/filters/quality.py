@@ -17,6 +17,7 @@ from llm_aug.prompt import load_template, prompts_folder, styles
 from llm_aug.text import CHAT_TOKENS, is_whole, normalised, sentences, words
 
 NGRAM = 3
+SHORTEST = 2  # words of a review, a profile or a search query: only descriptions are measured on the catalogue's
 TIMES, LONGEST_LOOP = 5, 40  # how often a loop comes in a row; words of one round
 WHOLE = 0.95  # share of real descriptions that end whole, from which a sample has to
 _CANNOT = r"(?:can(?:no|['’])t|could(?: not|n['’]t)|wo(?:n['’]t)|will not|(?:am|['’]m) (?:unable|not able) to)"
@@ -123,7 +124,7 @@ class Quality:
         count, limits = float(len(words(text))), self.thresholds
         if reason := self._not_prose(text):
             return Verdict(False, reason)
-        if count < limits["min_words"].value:
+        if count < (limits["min_words"].value if kind == "description" else SHORTEST):
             return Verdict(False, "too_short", count)
         if count > limits["max_words"].value:
             return Verdict(False, "too_long", count)
