@@ -178,11 +178,20 @@ for _name, _command in COMMANDS.items():
 
 
 def main() -> None:
-    """A command handles its signals itself; one that comes while the process ends must not change its exit code."""
+    """A command handles its signals itself; one that comes while the process ends must not change its exit code.
+
+    Python gives SIGINT its default action back when it ends, but leaves a signal that is ignored ignored.
+    """
     for number in STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as behind nohup
             signal.signal(number, lambda number, frame: None)
-    app()
+    try:
+        app()
+    except SystemExit as ended:
+        if ended.code in {128 + number for number in STOPS}:
+            for number in STOPS:
+                signal.signal(number, signal.SIG_IGN)
+        raise
 
 
 if __name__ == "__main__":
