@@ -259,8 +259,9 @@ def _write(
     """Samples and rejects in the order of the requests, so that the files are the same however often it was stopped."""
     rejects = [*unaskable, *(outcome for outcome in outcomes.values() if isinstance(outcome, Reject))]
     failures = Counter(outcome.reason for outcome in outcomes.values() if isinstance(outcome, _Failure))
+    sampling = json.dumps(config["sampling"], sort_keys=True)
     samples = (
-        _stamp(asking.task, asking.requests[number], outcome, config)
+        _stamp(asking.task, asking.requests[number], outcome, config, sampling)
         for number, outcome in outcomes.items()
         if not isinstance(outcome, (Reject, _Failure))
     )
@@ -282,7 +283,7 @@ def _seed(seed: int, request: Request) -> int:
     return seeds.derive(seed, "generate", request.key)
 
 
-def _stamp(task: Task, request: Request, parsed: Answered, config: dict[str, Any]) -> Sample:
+def _stamp(task: Task, request: Request, parsed: Answered, config: dict[str, Any], sampling: str) -> Sample:
     origin = Origin(
         generator=task.name,
         parents=request.parents,
@@ -290,7 +291,7 @@ def _stamp(task: Task, request: Request, parsed: Answered, config: dict[str, Any
         revision=config["revision"],
         adapter=config["adapter"],
         prompt_hash=task.prompt_hash,
-        sampling=json.dumps(config["sampling"], sort_keys=True),
+        sampling=sampling,
         seed=_seed(config["seed"], request),
         split_hash=config["split_hash"],
     )

@@ -21,6 +21,7 @@ from llm_aug.errors import InputError, did_you_mean
 
 _PARTS = re.compile(r"\A\[system\]\n(?P<system>.*?)^\[user\]\n(?P<user>.*)\Z", re.DOTALL | re.MULTILINE)
 _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=False)
+_ENVIRONMENT.globals.clear()  # a wording calls no function, and each rendering copies them
 _compile = lru_cache(maxsize=64)(_ENVIRONMENT.from_string)
 
 

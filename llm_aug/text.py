@@ -11,14 +11,16 @@ CHAT_TOKENS = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _END = re.compile(r"(?<![.!?…。！？])[.!?…。！？]++[\"'”’»)\]]*+(?=\s|$)")  # possessive: linear on rows of dots
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 _CJK = "\u3040-\u30ff\u3400-\u9fff"  # written without spaces: each character counts as a word
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:['’][^\W{_CJK}]+)?")
 
 
 def one_line(text: str) -> str:
     """Without control characters and lone surrogates, every run of spaces and line ends a single space."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return " ".join("".join(c if c.isspace() or unicodedata.category(c) != "Cc" else " " for c in text).split())
+    if not text.isascii():
+        text = text.encode("utf-8", "replace").decode("utf-8")
+    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def sentences(text: str) -> list[str]:
@@ -44,7 +46,7 @@ def words(text: str) -> list[str]:
 
 def normalised(text: str) -> str:
     """NFKC, casefold, punctuation and spacing reduced to single spaces: equal for texts that read the same."""
-    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+    return " ".join(_WORD.findall(text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()))
 
 
 def capped(text: str, limit: int) -> str:

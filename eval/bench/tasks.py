@@ -1,14 +1,14 @@
-"""Every task asked on real catalogues, with an adapter tuned there: python -m eval.bench.tasks RECIPE ...
+"""Every task asked on real catalogues, with adapters tuned there: python -m eval.bench.tasks RECIPE ...
 
-Each RECIPE (eval/recipes/movies.yaml) says where the data lie and how they are cleaned. One adapter learns all tasks
-and styles of one split's training side; then each is asked --limit times, without an adapter and with it, and with the
-other catalogue's, and goes through the filter. A run that is there is kept.
+Each RECIPE (eval/recipes/movies.yaml) says where the data lie and how they are cleaned. An adapter per task learns its
+styles from one split's training side; then each style is asked --limit times, without an adapter, with the task's, and
+with the other catalogue's, and goes through the filter. A run that is there is kept.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import typer
 from eval.bench.report import print_json, print_page
 from llm_aug import pipeline
 from llm_aug.config import Recipe, load_recipe
-from llm_aug.data import read_split
+from llm_aug.data import Dataset, read_split
 from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
 from llm_aug.files import read_json
 from llm_aug.tasks import load_task
@@ -55,39 +55,49 @@ class House:
     def split(self) -> Path:
         return self.root / "split"
 
-    @property
-    def adapter(self) -> Path:
-        return self.root / "adapter"
+    def adapter(self, task: str) -> Path:
+        return self.root / "adapters" / task
 
     def prepare(self, minutes: float) -> None:
         pipeline.prepare(self.with_(), self.root / "data")
         pipeline.split(self.with_(), self.root / "data", self.split)
-        tasks = ", ".join([*self.teachable(), *(f"judge/{style}" for style in JUDGES)])
-        tuning = (
-            f"finetune={{tasks: [{tasks}], per_task: 1500, max_minutes: {minutes}, learning_rate: 0.003, lora_r: 32}}"
-        )
-        recipe = self.with_(tuning, "finetune.per_device_train_batch_size=16")
-        pipeline.finetune(recipe, self.split, self.adapter)
+        for task, styles in self.teachable().items():
+            names = ", ".join(f"{task}/{style}" for style in styles)
+            tuning = f"tasks: [{names}], per_task: 1500, max_minutes: {minutes * len(styles)}, learning_rate: 0.003"
+            recipe = self.with_(f"finetune={{{tuning}, lora_r: 32}}", "finetune.per_device_train_batch_size=16")
+            pipeline.finetune(recipe, self.split, self.adapter(task))
 
-    def teachable(self) -> Iterator[str]:
-        """What this catalogue has an example of: not every one has values to fill in, or tags."""
+    def teachable(self) -> dict[str, Sequence[str]]:
+        """Styles by task that this catalogue has an example of: not every one has values to fill in, or tags."""
         training = read_split(self.split).training
+        found: dict[str, Sequence[str]] = {"judge": JUDGES}
         for task, styles in STYLES.items():
-            for style in styles:
-                options = {**self.with_().task_options(task), "style": style}
-                with suppress(InputError):
-                    if next(iter(load_task(task, **options).examples(training)), None) is not None:
-                        yield f"{task}/{style}"
+            found[task] = [style for style in styles if self._teaches(training, task, style)]
+        return found
+
+    def _teaches(self, training: Dataset, task: str, style: str) -> bool:
+        options = {**self.with_().task_options(task), "style": style}
+        with suppress(InputError):
+            return next(iter(load_task(task, **options).examples(training)), None) is not None
+        return False
 
 
-def asked(house: House, adapter: Path | None, label: str, limit: int) -> Iterator[dict[str, Any]]:
+Adapters = Callable[[str], Path | None]
+
+
+def untuned(task: str) -> None:
+    """No adapter, whatever is asked."""
+
+
+def asked(house: House, adapters: Adapters, label: str, limit: int) -> Iterator[dict[str, Any]]:
     """A row per task and style: asked, parsed, kept, reasons of rejects and drops, and the task's own metrics."""
     for task, styles in STYLES.items():
         for style in styles:
             name = f"{task}/{style}"
-            yield _asked(house, adapter, label, task, name, [f"{task}.style={style}", *OPTIONS.get(name, ())], limit)
+            overrides = [f"{task}.style={style}", *OPTIONS.get(name, ())]
+            yield _asked(house, adapters(task), label, task, name, overrides, limit)
     constrained = ["history.constrained=true", *OPTIONS["history/extend"]]
-    yield _asked(house, adapter, label, "history", CONSTRAINED, constrained, limit)
+    yield _asked(house, adapters("history"), label, "history", CONSTRAINED, constrained, limit)
 
 
 def _asked(
@@ -156,7 +166,7 @@ def _measured(metrics: dict[str, Any]) -> str:
 
 def main(
     recipes: list[Path] = typer.Argument(..., help="As eval/recipes/movies.yaml."),  # noqa: B008
-    minutes: float = typer.Option(12.0, help="Of fine-tuning, per catalogue."),
+    minutes: float = typer.Option(1.5, help="Of fine-tuning, per style."),
     limit: int = typer.Option(100, help="Requests per task and style."),
     output: Path = typer.Option(Path("runs") / "tasks", "--output", "-o"),  # noqa: B008
     overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE"),  # noqa: B008
@@ -166,9 +176,9 @@ def main(
     rows: list[dict[str, Any]] = []
     for house in houses:
         house.prepare(minutes)
-        tuned = {"none": None, "own": house.adapter}
-        for label, adapter in tuned.items():
-            rows += [*asked(house, adapter, label, limit), *judged(house, adapter, label)]
+        tuned: dict[str, Adapters] = {"none": untuned, "own": house.adapter}
+        for label, adapters in tuned.items():
+            rows += [*asked(house, adapters, label, limit), *judged(house, adapters("judge"), label)]
     for house, other in zip(houses, [*houses[1:], *houses[:1]], strict=True):
         if other is not house:
             rows += asked(house, other.adapter, f"of {other.recipe.stem}", limit)

@@ -163,9 +163,10 @@ def from_script(script: Script, name: str = "scripted", revision: str = "") -> S
 
 
 def _cut(answer: str, sampling: Sampling) -> Completion:
+    count = len(answer.split())
+    if count <= sampling.max_tokens:
+        return Completion(answer, "stop", count)
     words = [*re.finditer(r"\S+", answer)]
-    if len(words) <= sampling.max_tokens:
-        return Completion(answer, "stop", len(words))
     return Completion(answer[: words[sampling.max_tokens - 1].end()], "length", sampling.max_tokens)
 
 

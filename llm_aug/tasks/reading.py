@@ -39,10 +39,12 @@ def is_echo(answer: str, asked: str, allowed: str = "") -> bool:
 
     allowed: a text of the prompt that may be repeated.
     """
-    said, prompt, own = (f" {normalised(text)} " for text in (answer, asked, allowed))
-    lines = [line.removeprefix("- ") for line in asked.splitlines() if line.startswith("- ") or ":" in line]
-    told = [line for line in map(normalised, (*lines, asked)) if len(line.split()) >= LINE_WORDS]
-    if any(f" {line} " in said and f" {line} " not in own for line in told):
+    lines = {line: normalised(line) for line in asked.splitlines()}
+    said, prompt, own = (
+        f" {text} " for text in (normalised(answer), " ".join(filter(None, lines.values())), normalised(allowed))
+    )
+    told = [f" {text} " for line, text in lines.items() if line.startswith("- ") or ":" in line] + [prompt]
+    if any(line in said and line not in own for line in told if len(line.split()) >= LINE_WORDS):
         return True
     return len(said.split()) >= FEWEST_WORDS and said in prompt and said not in own
 

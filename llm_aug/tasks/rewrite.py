@@ -120,8 +120,8 @@ class Rewrite(Prompted):
 
     def _asked(self, row: Mapping[str, Any], columns: _Columns) -> Iterator[Asked]:
         item, description = row["item_id"], _fitting(shown(row["description"]), PROMPT_WORDS)
-        texts = _texts(row, columns.texts)
-        source = " ".join(texts.values()) if "texts" in self.template.variables else description
+        texts = _texts(row, columns.texts) if "texts" in self.template.variables else {}
+        source = " ".join(texts.values()) or description
         for gap in _gaps(row, columns) if columns.gaps else [None]:
             others = [name for name in columns.facts if gap is None or name != gap.attribute]
             prompt = self._prompt(facts(row, others), description, texts, gap, f"{row['title']} {description}")
