@@ -64,6 +64,9 @@ LEAKED = with_one_of(
     "Sure, here's a new version of the text.",
     "You are a helpful assistant who writes product descriptions.",
     "Note: I kept all the facts and changed only the wording as requested.",
+    "Please summarize this product in one sentence.",
+    "Assistant: a description follows.",
+    "I have rewritten the text so that no detail is lost.",
 )
 REFUSALS = (
     "I'm sorry, but I can't help with that request.",

@@ -34,11 +34,21 @@ _REFUSAL = re.compile(
 )
 _HINT = re.compile(r"\b(?:I|as an?|sorry|apolog\w+|against|violates?|please)\b", re.IGNORECASE)  # no refusal without
 _ORDERED = r"(?:previous|above|prior|earlier) (?:instructions?|prompts?|messages?)"
+_THING = r"(?:item|product|film|movie|book|text|description|passage|paragraph|review)"
+_OPENS = r"(?:\A|(?<=[.!?:\n])\s+)\W*"  # a sentence
 _SPEAKING = re.compile(
     r"\A\W*(?:sure|certainly|of course|okay)[,!.]? (?:here|i\b|let)"
     r"|\bhere(?:['’]s| is| are) (?:an?|the|your|my) (?:\w+ )?(?:re(?:writ|phras)\w+|paraphras\w+|description|version)\b"
     rf"|\b(?:ignore|disregard|forget) (?:all |any )?(?:of )?(?:the |your |my )?{_ORDERED}"
-    r"|(?<!\w)\[/?(?:system|user|assistant)\]",
+    r"|(?<!\w)\[/?(?:system|user|assistant)\]"
+    rf"|{_OPENS}(?:system|assistant)\s*:\s"
+    rf"|{_OPENS}(?:please )?(?:re(?:write|phrase|word)|paraphrase|summari[sz]e|condense|shorten|expand|describe) "
+    rf"(?:the|this|each) (?:\w+ )?{_THING}\b"
+    r"|\byou are an? (?:\w+[ ,]+){0,3}(?:assistant|chat ?bot|copywriter|(?:AI|language model)\b)"
+    r"|\b(?:your|my) (?:answer|response|output|rewrite|paraphrase)\s*:"
+    r"|\bI(?:['’]ve| have)? (?:kept|re(?:wrote|written|phrased|worded)|paraphrased|preserved) "
+    rf"(?:all |only |every |most )?(?:of )?(?:the |its )?(?:\w+ )?(?:facts?|details?|meaning|wording|numbers|{_THING})\b"
+    r"|\b(?:as|like) (?:you )?(?:requested|instructed)\W*\Z",
     re.IGNORECASE,
 )
 _TAGS = (
@@ -47,7 +57,7 @@ _TAGS = (
 )
 _MARKUP = re.compile(
     rf"</?(?:{_TAGS})(?:[\s/][^<>]{{0,500}})?/?>|<script\b|javascript:|<!--|&(?:lt|gt|nbsp|quot|#x?\w{{1,6}});"
-    r"|\{\{|\}\}|\{%|%\}|```|\{\s*[\"'][\w -]{1,40}[\"']\s*:|[\"']\s*\}\s*(?:\]|,|\Z)",
+    r"|\{\{|\}\}|\$\{|\{%|%\}|```|\{\s*[\"'][\w -]{1,40}[\"']\s*:|[\"']\s*\}\s*(?:\]|,|\Z)",
     re.IGNORECASE,
 )
 _RUN = re.compile(r"(\S)\1{9,}|(?:\b(\w+)\W+)(?:\2\W+){4}", re.IGNORECASE)
@@ -56,7 +66,8 @@ _RUN = re.compile(r"(\S)\1{9,}|(?:\b(\w+)\W+)(?:\2\W+){4}", re.IGNORECASE)
 @dataclass(frozen=True)
 class QualityConfig:
     """Words at least and at most, the share of word 3-grams that repeat an earlier one, and whether a description has
-    to end whole; None measures them."""
+    to end whole; None measures them. Where descriptions need not end whole, one still has to whose own item's does;
+    false asks it of none."""
 
     min_words: int | None = None
     max_words: int | None = None
@@ -94,7 +105,11 @@ class Quality:
             "min_words": threshold(self.config.min_words, low, f"1% quantile {of}, kept in 4 to 10"),
             "max_words": threshold(self.config.max_words, high, f"twice the 99% quantile {of}, kept in 100 to 2000"),
             "repetition": threshold(self.config.repetition, loops, f"99.9% quantile {of}, kept in 0.2 to 0.5"),
-            "whole": threshold(self.config.whole, whole >= WHOLE, f"{whole:.1%} {of} end whole; 1 from {WHOLE:.0%} on"),
+            "whole": threshold(
+                self.config.whole,
+                whole >= WHOLE,
+                f"{whole:.1%} {of} end whole; 1 from {WHOLE:.0%} on, else where the item's own does",
+            ),
         }
 
     @cached_property
@@ -108,7 +123,7 @@ class Quality:
         return found
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        return [self._verdict(sample.text or "", sample.kind) for sample in samples]
+        return [self._verdict(sample) for sample in samples]
 
     def _not_prose(self, text: str) -> str:
         if CHAT_TOKENS.search(text) or _SPEAKING.search(text):
@@ -120,8 +135,16 @@ class Quality:
             return "refusal"
         return "markup" if _MARKUP.search(text) else ""
 
-    def _verdict(self, text: str, kind: str) -> Verdict:
-        count, limits = float(len(words(text))), self.thresholds
+    def _has_to_end(self, sample: Sample) -> bool:
+        if sample.kind != "description":
+            return False
+        row = self.reference.row.get(sample.subject)
+        own = "" if row is None or self.config.whole is False else self.reference.descriptions[row].rstrip()
+        return bool(self.thresholds["whole"].value) or is_whole(own)
+
+    def _verdict(self, sample: Sample) -> Verdict:
+        text, kind, limits = sample.text or "", sample.kind, self.thresholds
+        count = float(len(words(text)))
         if reason := self._not_prose(text):
             return Verdict(False, reason)
         if count < (limits["min_words"].value if kind == "description" else SHORTEST):
@@ -131,7 +154,7 @@ class Quality:
         loops = 1.0 if _RUN.search(text) or is_looping(text) else repetition(text)
         if loops > limits["repetition"].value:
             return Verdict(False, "repetition", loops)
-        if kind == "description" and limits["whole"].value and not is_whole(text.rstrip()):
+        if not is_whole(text.rstrip()) and self._has_to_end(sample):
             return Verdict(False, "truncated")
         return Verdict(True, score=loops)
 
