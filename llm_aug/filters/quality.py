@@ -47,7 +47,7 @@ _SPEAKING = re.compile(
     r"|\byou are an? (?:\w+[ ,]+){0,3}(?:assistant|chat ?bot|copywriter|(?:AI|language model)\b)"
     r"|\b(?:your|my) (?:answer|response|output|rewrite|paraphrase)\s*:"
     r"|\bI(?:['’]ve| have)? (?:kept|re(?:wrote|written|phrased|worded)|paraphrased|preserved) "
-    rf"(?:all |only |every |most )?(?:of )?(?:the |its )?(?:\w+ )?(?:facts?|details?|meaning|wording|numbers|{_THING})\b"
+    rf"(?:all |only |every |most )?(?:of )?(?:the |its )?(?:\w+ )?(?:facts?|details?|meaning|wording|{_THING})\b"
     r"|\b(?:as|like) (?:you )?(?:requested|instructed)\W*\Z",
     re.IGNORECASE,
 )
