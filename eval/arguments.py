@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from eval.arms import Arm, again, read_arm
 from llm_aug.data import Split
 from llm_aug.errors import InputError
-from recommender import STUDENTS, make_student
+from recommender import STUDENTS, USUAL, make_student
 
 Students = dict[str, dict[str, Any]]
 ArmPaths = Mapping[str, Sequence[Path]]
@@ -35,14 +35,14 @@ def parse_arms(given: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def parse_students(given: Sequence[str]) -> Students:
-    """{"ials": {"factors": 32}} of ["ials:factors=32"], checked; of nothing, every student."""
+    """{"ials": {"factors": 32}} of ["ials:factors=32"], checked; of nothing, the usual ones."""
     found: Students = {}
     for entry in given:
         name, _, options = entry.partition(":")
         if name in found:
             raise InputError(f"student {name!r} is named twice; write one with all of its options")
         found[name] = parse_options([part for part in options.split(",") if part])
-    return checked_students(found or {name: {} for name in STUDENTS})
+    return checked_students(found or {name: {} for name in USUAL})
 
 
 def parse_options(given: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eval.metrics import METRICS, rank
+from eval.metrics import AUC, METRICS, Ranked, measure
 from llm_aug import seeds
 from llm_aug.data import Split
 from recommender import Recommender
@@ -44,6 +44,17 @@ class Held:
     groups: Mapping[str, Group]
 
 
+@dataclass(frozen=True)
+class Lists:
+    """What a model shows to the users of a group who have something to find there.
+
+    users: rows of Held [n]. items: catalogue rows, best first, -1 where there are fewer [n, depth].
+    """
+
+    users: NDArray[np.int64]
+    items: Ranked
+
+
 def held_out(split: Split, part: str) -> Held:
     """part: 'validation' (seen: train) or 'test' (seen: train and validation). users: those with held-out rows.
 
@@ -52,10 +63,10 @@ def held_out(split: Split, part: str) -> Held:
     rows = split.validation if part == "validation" else split.test
     seen = pd.concat([split.train, split.withheld, *([] if part == "validation" else [split.validation])])
     users, items = pd.Index(sorted(rows["user_id"].unique())), pd.Index(split.items["item_id"])
-    known = pairs_matrix(seen, users, items).toarray() > 0
+    known = pairs_matrix(seen, users, items).astype(bool).toarray()
     return Held(
         users=list(users),
-        relevant=(pairs_matrix(rows, users, items).toarray() > 0) & ~known,
+        relevant=pairs_matrix(rows, users, items).astype(bool).toarray() & ~known,
         seen=known,
         groups=_groups(split, users, items),
     )
@@ -74,8 +85,19 @@ def _groups(split: Split, users: pd.Index, items: pd.Index) -> dict[str, Group]:
 def per_user(
     model: Recommender, held: Held, ks: Sequence[int], seed: int, groups: Sequence[str] = GROUPS
 ) -> pd.DataFrame:
-    """A row per group and user with a relevant item in it: group, user_id, ndcg@10, ... Ties in a seeded order."""
+    """A row per group and user with a relevant item in it: group, user_id, ndcg@10, ..., auc.
+
+    Ties in a seeded order.
+    """
+    return per_user_and_lists(model, held, ks, seed, groups)[0]
+
+
+def per_user_and_lists(
+    model: Recommender, held: Held, ks: Sequence[int], seed: int, groups: Sequence[str] = GROUPS
+) -> tuple[pd.DataFrame, dict[str, Lists]]:
+    """What `per_user` returns, and the lists of max(ks) items it was measured on; a group without rows has no lists."""
     frames = []
+    parts: dict[str, list[Lists]] = {}
     for start in range(0, len(held.users), USERS_AT_ONCE):
         part = slice(start, start + USERS_AT_ONCE)
         users = held.users[part]
@@ -87,10 +109,13 @@ def per_user(
             if not some.any():
                 continue
             ties = seeds.generator(seed, "ties", group, start)
-            ranked = rank(scores[some], chosen.items & ~held.seen[part][some], max(ks), ties)
-            hits = np.take_along_axis(relevant[some], ranked, axis=1) & (ranked >= 0)
-            counts = relevant[some].sum(axis=1)
-            values = {f"{name}@{k}": metric(hits, counts, k) for name, metric in METRICS.items() for k in ks}
+            ranked, values = measure(scores[some], chosen.items & ~held.seen[part][some], relevant[some], ks, ties)
+            parts.setdefault(group, []).append(Lists(start + np.flatnonzero(some), ranked))
             frames.append(pd.DataFrame({"group": group, "user_id": np.array(users, dtype=object)[some], **values}))
-    columns = ["group", "user_id", *(f"{name}@{k}" for name in METRICS for k in ks)]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    columns = ["group", "user_id", *(f"{name}@{k}" for name in METRICS for k in ks), AUC]
+    rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+    return rows, {group: _joined(lists) for group, lists in parts.items()}
+
+
+def _joined(parts: Sequence[Lists]) -> Lists:
+    return Lists(np.concatenate([one.users for one in parts]), np.concatenate([one.items for one in parts]))

@@ -16,23 +16,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.arms import AGAIN, REAL
+from eval.compare import HEADLINE, Comparison, K, compare, compare_all
 from eval.ranking import GROUPS
 from eval.report_run import Found, read_run
-from eval.verdict import (
-    HEADLINE,
-    WARM_LOSS,
-    Comparison,
-    K,
-    Marks,
-    best,
-    compare,
-    compare_all,
-    left_cold,
-    read_scores,
-    read_validation,
-    sentences,
-    summarise,
-)
+from eval.verdict import WARM_LOSS, Marks, best, left_cold, read_scores, read_validation, sentences, summarise
 from llm_aug.files import write_text
 
 CONTROLS = {

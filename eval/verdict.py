@@ -1,32 +1,31 @@
 """From per-user metrics to a verdict: means with intervals, paired differences to real data, and sentences.
 
-metrics.json      rows {student, arm, group, metric, k, mean, low, high, users, seed_count}
-comparisons.json  rows {student, arm, against_student, against, group, gain, low, high, relative, users, word}:
-                  NDCG@20 of arm less against
+metrics.json      rows {student, arm, group, metric, k, mean, low, high, users, seed_count}; auc has no k
+                  coverage, gini, novelty and diversity are of all lists, not of users: low and high are null
+comparisons.json  rows {student, arm, against_student, against, group, gain, low, high, relative, users, p, p_holm,
+                  word}: NDCG@20 of arm less against
 verdict.txt       the sentences
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from eval.arms import AGAIN, REAL
+from eval.compare import HEADLINE, Comparison, K, compare, compare_all, grid
 from eval.ranking import GROUPS
-from eval.stats import Interval, bootstrap
+from eval.stats import bootstrap
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet, write_json, write_text
 
 Marks = Mapping[tuple[str, str], float]
-HEADLINE, K = "ndcg", 20
 FUSION = "fusion"
-LLM_PARTS = {"rewrite", "history", "review", "profile"}  # of an arm, as in history+rewrite; any llm... is one, too
 CONTROLS = {  # told in the verdict
     "funnel": "the funnel without an LLM",
     "random": "as many pairs of random users",
@@ -34,27 +33,8 @@ CONTROLS = {  # told in the verdict
     "popular-items": "as many of the most popular items",
     "similar-items": "as many of the most similar items",
 }
+KEYS = ("student", "arm", "seed", "group", "user_id")  # of a per-user row; the other columns are metrics
 WARM_LOSS = 0.02  # a relative fall of warm NDCG that the verdict mentions
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """gain: mean paired difference of NDCG@20 with its interval; relative: over the mean of `against`, NaN if 0."""
-
-    student: str
-    arm: str
-    against_student: str
-    against: str
-    group: str
-    gain: float
-    low: float
-    high: float
-    relative: float
-    users: int
-
-    @property
-    def word(self) -> str:
-        return "gain" if self.low > 0 else "harm" if self.high < 0 else "no gain"
 
 
 def read_scores(folders: Sequence[Path]) -> pd.DataFrame:
@@ -70,57 +50,32 @@ def read_scores(folders: Sequence[Path]) -> pd.DataFrame:
     return scores
 
 
-def _grid(rows: pd.DataFrame, columns: str | list[str]) -> pd.DataFrame:
-    """Rows are seeds, columns users (below the metrics, where there are several)."""
-    return rows.set_index(["seed", "user_id"])[columns].unstack("user_id")
-
-
 def summarise(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """Means with bootstrap intervals, a row per student, arm, group, metric and cut-off."""
-    columns = [name for name in scores.columns if "@" in name]
+    columns = [name for name in scores.columns if name not in KEYS]
     rows: list[dict[str, Any]] = []
     for (student, arm, group), part in scores.groupby(["student", "arm", "group"], sort=False):
-        grids = _grid(part, columns)
+        grids = grid(part, columns)
         for column in columns:
-            metric, k = column.split("@")
             values = grids[column]
-            key = {"student": student, "arm": arm, "group": group, "metric": metric, "k": int(k)}
+            if not values.notna().any(axis=None):  # no user has other candidates: no AUC
+                continue
+            metric, _, k = column.partition("@")
+            key = {"student": student, "arm": arm, "group": group, "metric": metric, "k": int(k) if k else None}
             interval = bootstrap(values.to_numpy(), resamples=1000)
             rows.append({**key, **asdict(interval), "users": values.shape[1], "seed_count": values.shape[0]})
     return rows
 
 
-def compare(scores: pd.DataFrame, ours: tuple[str, str], theirs: tuple[str, str], group: str) -> Comparison:
-    """Paired by seed and user: NDCG@20 of (student, arm) `ours` less that of `theirs`."""
-    column = f"{HEADLINE}@{K}"
-
-    def values(student: str, arm: str) -> pd.DataFrame:
-        chosen = (scores["student"] == student) & (scores["arm"] == arm) & (scores["group"] == group)
-        return _grid(scores[chosen], column)
-
-    left, right = values(*ours).align(values(*theirs), join="inner")
-    difference: NDArray[np.float64] = (left - right).to_numpy(dtype=float)
-    interval: Interval = bootstrap(difference)
-    base = float(np.nanmean(right.to_numpy(dtype=float))) if right.size else float("nan")
-    relative = interval.mean / base if base > 0 else float("nan")
-    return Comparison(*ours, *theirs, group, interval.mean, interval.low, interval.high, relative, left.shape[1])
-
-
-def by_llm(arm: str) -> bool:
-    return arm.startswith("llm") or bool(LLM_PARTS.intersection(arm.split("+")))
-
-
-def compare_all(scores: pd.DataFrame) -> list[Comparison]:
-    """Each arm with the same student on real data, in every group; the LLM arms with every other arm, but for warm."""
-    found = []
-    for student, rows in scores.groupby("student", sort=False):
-        arms = [arm for arm in rows["arm"].unique() if arm != REAL]
-        found += [compare(scores, (student, arm), (student, REAL), group) for arm in arms for group in GROUPS]
-        judged = [arm for arm in arms if by_llm(arm)]
-        controls = [arm for arm in arms if arm != AGAIN and arm not in judged]
-        duels = [((student, a), (student, b)) for a in judged for b in controls]
-        found += [compare(scores, *duel, group) for duel in duels for group in ("cold", "overall")]
-    return [one for one in found if one.users]
+def summarise_catalogue(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Means over seeds of what `eval.catalogue` says of the lists, without an interval; users: lists of a seed."""
+    found = [row for folder in folders if (path := folder / "catalogue.json").is_file() for row in read_json(path)]
+    if not found:
+        return []
+    keys = ["student", "arm", "group", "metric", "k"]
+    named = {"mean": ("value", "mean"), "users": ("users", "max"), "seed_count": ("seed", "nunique")}
+    rows = pd.DataFrame(found).groupby(keys, sort=False).agg(**named).reset_index()
+    return [{**row, "low": None, "high": None} for row in rows.to_dict("records")]
 
 
 def left_cold(folders: Sequence[Path]) -> str:
@@ -165,7 +120,9 @@ def best(
 
 def _points(one: Comparison) -> str:
     relative = "from zero" if np.isnan(one.relative) else f"{one.relative:+.1%}"
-    return f"{relative} ({one.gain:+.4f}, 95 % interval {one.low:+.4f} to {one.high:+.4f})"
+    clear = one.low > 0 or one.high < 0
+    doubt = ", which other arms of the same question make doubtful" if clear and one.word == "no gain" else ""
+    return f"{relative} ({one.gain:+.4f}, 95 % interval {one.low:+.4f} to {one.high:+.4f}{doubt})"
 
 
 def sentences(
@@ -187,7 +144,7 @@ def sentences(
             continue
         if one.against == REAL and one.arm == AGAIN:
             fault = f"WHICH IS A FAULT of the experiment{doubt}: trust nothing here"
-            fine = "as it must" if one.low <= 0 <= one.high else fault
+            fine = "as it must" if one.word == "no gain" else fault
             lines.append(f"A/A, {one.student}: {one.word}, {fine}. {_points(one)}.")
         elif one.against == REAL:
             line = f"{one.student} on {one.arm} data: {one.word} overall over real data alone. {_points(one)}."
@@ -244,7 +201,7 @@ def table(metrics: Sequence[dict[str, Any]]) -> str:
 def write_verdict(output: Path, folders: Sequence[Path]) -> str:
     """From the per-user rows and tuning of folders to metrics.json, comparisons.json, verdict.txt and its words."""
     scores = read_scores(folders)
-    metrics, comparisons = summarise(scores), compare_all(scores)
+    metrics, comparisons = [*summarise(scores), *summarise_catalogue(folders)], compare_all(scores)
     validation, cold = read_validation(folders), left_cold(folders)
     words = "\n".join(sentences(scores, metrics, comparisons, validation, cold)) + "\n"
     write_json(output / "metrics.json", metrics)

@@ -36,6 +36,15 @@ Source = Annotated[
 ]
 Synthetic = Annotated[list[Path] | None, typer.Option(metavar="KEPT", help="Samples to merge in; may be repeated.")]
 Fixed = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the student: factors=32.")]
+# All of `recommender.STUDENTS`, which is not imported here: help is to be quick.
+STUDENTS_HELP = (
+    "two-tower, fusion, content, ials, ease, popularity, bpr, lightgcn, mf, gru, sasrec, autorec, mult-vae, mlp, "
+    "logistic or linear."
+)
+Events = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Instead: new users by these user_id, item_id[, timestamp] (csv, parquet)."),
+]
 Users = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this user; may be repeated.")]
 
 
@@ -198,7 +207,7 @@ def filter_samples(
 def train(
     split: SplitFolder,
     output: Output,
-    model: Annotated[str, typer.Option(help="popularity, content, ials, ease, two-tower or fusion.")] = "two-tower",
+    model: Annotated[str, typer.Option(help=STUDENTS_HELP)] = "two-tower",
     synthetic: Synthetic = None,
     option: Fixed = None,
     seed: Seed = 0,
@@ -215,8 +224,15 @@ def recommend(
     output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file: user_id, item_id, rank, score.")],
     k: Annotated[int, typer.Option("--k", min=1, help="Items per user.")] = 100,
     user: Users = None,
+    events: Events = None,
 ) -> None:
     """Rank the whole catalogue for each user, without what the user has seen."""
     from llm_aug import pipeline
+    from llm_aug.errors import InputError
 
-    pipeline.recommend(model, user or (), k, output)
+    if events is None:
+        pipeline.recommend(model, user or (), k, output)
+    elif user:
+        raise InputError("--events names its users itself; leave out --user, or cut the file down to them")
+    else:
+        pipeline.recommend_events(model, events, k, output)

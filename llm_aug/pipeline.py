@@ -39,7 +39,7 @@ from llm_aug.ingredients import (
 from llm_aug.learn import examples_of, finetune_options, learnt
 from llm_aug.sources.samples import read_samples
 from llm_aug.stage import Outcome, check, once, read_mark
-from llm_aug.students import fit_and_save, write_lists
+from llm_aug.students import fit_and_save, write_lists, write_lists_of_events
 from llm_aug.vectors import Cached, load_encoder
 
 
@@ -196,6 +196,11 @@ def train(
 def recommend(model: Path, users: Sequence[str], k: int, output: Path) -> None:
     """What `train` wrote -> the k best unseen items of each user as one parquet file."""
     write_lists(model, users, k, output)
+
+
+def recommend_events(model: Path, events: Path, k: int, output: Path) -> None:
+    """The same for the users of a file of events, each by these alone, without fitting again."""
+    write_lists_of_events(model, events, k, output)
 
 
 def report(scores: Sequence[Path], output: Path, title: str, run: Path | None = None) -> Path:

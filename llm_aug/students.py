@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from eval.arguments import checked_students
 from eval.arms import read_arm
@@ -17,8 +20,10 @@ from llm_aug.answers import say
 from llm_aug.data import read_split
 from llm_aug.files import write_parquet
 from llm_aug.merge import merge
+from llm_aug.sources.events import read_histories
 from llm_aug.stage import Outcome, check
 from recommender import make_student
+from recommender.live import fold_in, history_rows
 from recommender.store import Stored, load, save
 
 USERS_AT_ONCE = 1024
@@ -48,13 +53,45 @@ def write_lists(model: Path, users: Sequence[str], k: int, output: Path) -> None
     if unknown:
         say(f"{len(unknown)} users have no training row, so their lists are not their own, e.g. {unknown[0]!r}")
     everyone = list(dict.fromkeys(users)) or list(stored.seen.users)
-    blocks = [everyone[start : start + USERS_AT_ONCE] for start in range(0, len(everyone), USERS_AT_ONCE)]
-    write_parquet(output, pa.concat_tables([_lists(stored, block, k) for block in blocks]))
+    tables = [_lists(stored, one, stored.model.scores(one), stored.seen.rows(one), k) for one in _blocks(everyone)]
+    write_parquet(output, pa.concat_tables(tables))
 
 
-def _lists(stored: Stored, users: Sequence[str], k: int) -> pa.Table:
-    scores = stored.model.scores(users)
-    unseen = stored.seen.rows(users).toarray() == 0
+def write_lists_of_events(model: Path, events: Path, k: int, output: Path) -> None:
+    """The k best items that each user of a file has not had, by his events in it; nothing is fitted again.
+
+    events: parquet, csv, ... of user_id, item_id[, timestamp]; without times, in the order of its rows. Raises
+    InputError for a file of anything else, and for a student that only knows the users of its training.
+    """
+    check(model)
+    stored = load(model)
+    histories = _known_histories(events, stored.seen.items)
+    logged = set(histories) & set(stored.seen.users)
+    if logged:
+        say(f"{len(logged)} users are in the training, too; their lists come of {events} alone, e.g. {min(logged)!r}")
+    tables = []
+    for users in _blocks(list(histories)):
+        block = [histories[user] for user in users]
+        seen = history_rows(block, stored.seen.items) + stored.seen.rows(users)
+        tables.append(_lists(stored, users, fold_in(stored.model, block), seen, k))
+    write_parquet(output, pa.concat_tables(tables))
+
+
+def _known_histories(path: Path, items: pd.Index) -> dict[str, list[str]]:
+    """Each user's items of the catalogue, oldest first; a user of none of them has an empty history."""
+    histories, known = read_histories(path), set(items)
+    strange = sorted({item for history in histories.values() for item in history} - known)
+    if strange:
+        say(f"{len(strange)} items of {path} are not in the model's catalogue and left out, e.g. {strange[0]!r}")
+    return {user: [item for item in history if item in known] for user, history in histories.items()}
+
+
+def _blocks(users: Sequence[str]) -> list[Sequence[str]]:
+    return [users[start : start + USERS_AT_ONCE] for start in range(0, len(users), USERS_AT_ONCE)]
+
+
+def _lists(stored: Stored, users: Sequence[str], scores: NDArray[np.float32], seen: csr_matrix, k: int) -> pa.Table:
+    unseen = seen.toarray() == 0
     ranked = rank(scores, unseen, min(k, scores.shape[1]), seeds.generator(0, "recommend", users[0]))
     row, place = np.nonzero(ranked >= 0)
     item = ranked[row, place]

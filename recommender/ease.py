@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_matrix
 
 from llm_aug.data import Dataset
+from recommender.live import history_rows
 from recommender.matrix import to_log
 
 
@@ -34,8 +36,14 @@ class EASE:
         return self
 
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
-        scores = np.zeros((len(users), len(self.log.items)), dtype=np.float32)
-        scores[:, self.warm] = self.log.rows(users)[:, self.warm] @ self.weights
+        return self._scores(self.log.rows(users))
+
+    def fold_in(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        return self._scores(history_rows(histories, self.log.items))
+
+    def _scores(self, rows: csr_matrix) -> NDArray[np.float32]:
+        scores = np.zeros(rows.shape, dtype=np.float32)
+        scores[:, self.warm] = rows[:, self.warm] @ self.weights
         return scores
 
     def variants(self) -> Iterable[EASE]:

@@ -8,23 +8,28 @@ DropoutNet, Volkovs et al. 2017), so that the text alone has to carry items with
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch.nn.functional import cross_entropy, embedding, normalize
 
-from llm_aug import seeds
 from llm_aug.data import Dataset
-from recommender.features import dense_vectors, mean_rows
+from recommender.features import dense_vectors, lexical_components, mean_rows, new_dense_vectors, vocabulary
+from recommender.live import history_rows, newcomers, widened
 from recommender.matrix import to_log
+from recommender.training import make_generator, minimise, projection
 
 
 @dataclass
 class TwoTower:
+    """negatives: items drawn for each batch by count^0.75 to stand for all in the softmax; None takes all."""
+
     encoder: str = "minilm"
     dimensions: int = 128
     id_dropout: float = 0.5
@@ -32,35 +37,55 @@ class TwoTower:
     epochs: int = 10
     batch_size: int = 2048
     learning_rate: float = 1e-2
+    negatives: int | None = None
     seed: int = 0
     GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
 
     def fit(self, dataset: Dataset) -> TwoTower:
         self.log = to_log(dataset)
-        generator = torch.Generator().manual_seed(seeds.derive(self.seed, "two-tower") % 2**63)
+        generator = make_generator(self.seed, "two-tower")
         towers = _Towers(torch.from_numpy(dense_vectors(dataset, self.encoder)), self, generator)
         pairs = _Pairs(self.log.matrix)
-        steps = self.epochs * -(-len(pairs.users) // self.batch_size)
-        optimizer = torch.optim.AdamW(towers.parameters(), lr=self.learning_rate, weight_decay=1e-5)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=max(steps, 2))
-        for _ in range(self.epochs):
-            for batch in torch.randperm(len(pairs.users), generator=generator).split(self.batch_size):  # type: ignore[no-untyped-call]
-                loss = towers.loss(pairs, batch.numpy())
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
+        minimise(
+            lambda batch: towers.loss(pairs, batch.numpy()), towers.parameters(), len(pairs.users), self, generator
+        )
         with torch.no_grad():
             self.vectors = towers.items(drop=False).numpy()
+            self.text = towers.text.detach().numpy()
+        self.words, self.idf = vocabulary(dataset)
+        self.components = lexical_components(dataset)
         self.item_vectors = _unit(self.vectors)
         return self
 
     def user_vectors(self, users: Sequence[str]) -> NDArray[np.float32]:
         """Unit rows, zero for a user without history: [len(users), dimensions]."""
-        return _unit(np.asarray(mean_rows(self.log.rows(users)) @ self.vectors, dtype=np.float32))
+        return self._profiles(self.log.rows(users))
+
+    def event_vectors(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        """As `user_vectors`, of users known by these items alone."""
+        return self._profiles(history_rows(histories, self.log.items))
 
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
-        return np.asarray(self.user_vectors(users) @ self.item_vectors.T / self.temperature, dtype=np.float32)
+        return self._scores(self.user_vectors(users))
+
+    def fold_in(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        return self._scores(self.event_vectors(histories))
+
+    def with_items(self, items: pd.DataFrame) -> TwoTower:
+        """New items have their text and no embedding of their own, as any item without history."""
+        ids, texts = newcomers(items, self.log.items)
+        features = new_dense_vectors(texts, self.encoder, self.words, self.idf, self.components)
+        other = copy(self)
+        other.log = widened(self.log, ids)
+        other.vectors = np.vstack([self.vectors, features @ self.text])
+        other.item_vectors = np.vstack([self.item_vectors, _unit(features @ self.text)])
+        return other
+
+    def _profiles(self, rows: csr_matrix) -> NDArray[np.float32]:
+        return _unit(np.asarray(mean_rows(rows) @ self.vectors, dtype=np.float32))
+
+    def _scores(self, user_vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(user_vectors @ self.item_vectors.T / self.temperature, dtype=np.float32)
 
     def variants(self) -> Iterable[TwoTower]:
         return (self,)
@@ -77,14 +102,15 @@ class _Pairs:
         self.warm = torch.from_numpy(np.flatnonzero(np.diff(matrix.tocsc().indptr) > 0))
         self.position = torch.full((matrix.shape[1],), -1)
         self.position[self.warm] = torch.arange(len(self.warm))
+        counts = torch.from_numpy(np.asarray(matrix.sum(axis=0), dtype=np.float64).ravel())[self.warm] ** 0.75
+        self.popularity = (counts / counts.sum()).float()
 
 
 class _Towers(torch.nn.Module):
     def __init__(self, features: torch.Tensor, options: TwoTower, generator: torch.Generator) -> None:
         super().__init__()
         self.features, self.options, self.generator = features, options, generator
-        start = torch.randn(features.shape[1], options.dimensions, generator=generator) / features.shape[1] ** 0.5
-        self.text = torch.nn.Parameter(start)
+        self.text = projection(features.shape[1], options.dimensions, generator)
         self.identity = torch.nn.Parameter(torch.zeros(len(features), options.dimensions))
 
     def items(self, drop: bool) -> torch.Tensor:
@@ -103,12 +129,35 @@ class _Towers(torch.nn.Module):
         totals = torch.sparse.mm(_torch_sparse(csr_matrix(pairs.matrix[users])), items)
         # embedding, not indexing: the gradient of indexing adds up in the order in which threads come
         profiles = (embedding(torch.from_numpy(row), totals) - weight * embedding(target, items)) / rest.clamp(min=1e-6)
-        logits = (
-            normalize(profiles, dim=1) @ normalize(embedding(pairs.warm, items), dim=1).T / self.options.temperature
-        )
-        losses = cross_entropy(logits, pairs.position[target], reduction="none")
+        profiles = normalize(profiles, dim=1)
+        if self.options.negatives is None:
+            logits = profiles @ normalize(embedding(pairs.warm, items), dim=1).T / self.options.temperature
+            losses = cross_entropy(logits, pairs.position[target], reduction="none")
+        else:
+            losses = self.sampled_losses(profiles, items, pairs, target, self.options.negatives)
         counted = weight[:, 0] * (rest[:, 0] > 1e-6)  # a user of one item has no profile without it
         return (losses * counted).sum() / counted.sum().clamp(min=1e-6)
+
+    def sampled_losses(
+        self, profiles: torch.Tensor, items: torch.Tensor, pairs: _Pairs, target: torch.Tensor, count: int
+    ) -> torch.Tensor:
+        """-log softmax of the target against `count` items drawn with replacement: [batch].
+
+        A draw's logit less the log of its expected count makes the sum of exponents an unbiased estimate of that over
+        all items (logQ: Bengio and Senecal 2008; Yi et al. 2019). A draw that is the target itself is not counted.
+        """
+        drawn = torch.multinomial(pairs.popularity, count, replacement=True, generator=self.generator)
+        unit = normalize(items, dim=1)
+        own = (profiles * embedding(target, unit)).sum(dim=1, keepdim=True) / self.options.temperature
+        others = profiles @ embedding(pairs.warm[drawn], unit).T / self.options.temperature
+        others = others - log_expected(pairs.popularity, drawn)
+        others = others.masked_fill(pairs.position[target][:, None] == drawn, -torch.inf)
+        return torch.logsumexp(torch.cat([own, others], dim=1), dim=1) - own[:, 0]
+
+
+def log_expected(probabilities: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+    """Log of how often each drawn entry is expected among the draws: [draws]."""
+    return (len(drawn) * probabilities[drawn]).log()
 
 
 def _torch_sparse(matrix: csr_matrix) -> torch.Tensor:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from llm_aug.data import Dataset, item_texts
@@ -20,6 +21,7 @@ from recommender.content import ContentKNN
 from recommender.ease import EASE
 from recommender.embedding import TwoTower
 from recommender.features import z_scores
+from recommender.live import newcomers, widened
 from recommender.matrix import to_log
 
 
@@ -43,9 +45,27 @@ class Fusion:
         return self
 
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
-        towers, knn = z_scores(self.towers.scores(users)), z_scores(self.knn.scores(users))
+        return self._mixed(self.towers.scores(users), self.knn.scores(users), self.collaborative.scores(users))
+
+    def fold_in(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        parts = (self.towers, self.knn, self.collaborative)
+        return self._mixed(*(part.fold_in(histories) for part in parts))
+
+    def with_items(self, items: pd.DataFrame) -> Fusion:
+        """New items are cold: the collaborative part gives them zero."""
+        ids, _ = newcomers(items, self.collaborative.log.items)
+        other = copy(self)
+        other.towers, other.knn = self.towers.with_items(items), self.knn.with_items(items)
+        other.collaborative = copy(self.collaborative)
+        other.collaborative.log = widened(self.collaborative.log, ids)
+        other.warm = np.pad(self.warm, (0, len(ids)))
+        return other
+
+    def _mixed(self, *scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """scores: of the towers, the kNN and the collaborative model, each [users, items]."""
+        towers, knn, collaborative = map(z_scores, scores)
         content = z_scores((1 - self.knn_weight) * towers + self.knn_weight * knn)
-        mixed = z_scores(self.collaborative.scores(users)) + self.weight * content
+        mixed = collaborative + self.weight * content
         return np.where(self.warm, mixed, self.cold_factor * content).astype(np.float32)
 
     def variants(self) -> Iterable[Fusion]:

@@ -24,5 +24,8 @@ class Popularity:
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
         return np.tile(self.counts, (len(users), 1))
 
+    def fold_in(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        return np.tile(self.counts, (len(histories), 1))
+
     def variants(self) -> Iterable[Popularity]:
         return (self,)

@@ -8,7 +8,7 @@ import pytest
 
 from eval.arguments import parse_arms, parse_options, parse_pairs, parse_students
 from llm_aug.errors import InputError
-from recommender import STUDENTS
+from recommender import STUDENTS, USUAL
 
 
 def test_the_same_arm_twice_is_one_arm_of_both() -> None:
@@ -21,7 +21,8 @@ def test_a_student_has_its_options_in_their_types() -> None:
         "ials": {"factors": 32, "alpha": 5.0},
         "popularity": {},
     }
-    assert list(parse_students([])) == list(STUDENTS)
+    assert list(parse_students([])) == list(USUAL)
+    assert list(parse_students(STUDENTS)) == list(STUDENTS)
 
 
 @pytest.mark.parametrize(

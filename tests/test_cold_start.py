@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from eval.arms import AGAIN, REAL, Arm, again
 from eval.cold_start import EvaluateOptions, evaluate
+from eval.compare import Comparison, compare
 from eval.ranking import held_out
 from eval.tuning import fitted, scoring_variants, tune
-from eval.verdict import Comparison, compare, read_scores
+from eval.verdict import read_scores
 from llm_aug.data import Pair, Sample, Split
 from llm_aug.errors import InputError
 from recommender import make_student

@@ -4,9 +4,11 @@ from math import log2
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from eval.metrics import METRICS, hit, mrr, ndcg, precision, rank, recall
+from eval.metrics import FEW, METRICS, auc, hit, measure, mrr, ndcg, precision, rank, recall
 
 # One row per user, ranks 1 to 4; relevant items: 2, 1, 6.
 HITS = np.array([[True, False, True, False], [False, False, False, False], [False, True, True, True]])
@@ -147,4 +149,95 @@ def test_random_rankings_against_ranx(k: int) -> None:
     run = Run({f"u{n:03d}": {f"i{item}": float(-at) for at, item in enumerate(row)} for n, row in enumerate(ranked)})
     for ours, theirs in {"hit": "hit_rate", **{name: name for name in ("ndcg", "recall", "precision", "mrr")}}.items():
         expected = evaluate(truth, run, f"{theirs}@{k}", return_mean=False)
-        np.testing.assert_allclose(METRICS[ours](hits, counts, k), expected, atol=1e-9, err_msg=ours)
+        np.testing.assert_allclose(METRICS[ours](hits, counts, k), expected, rtol=0, atol=1e-9, err_msg=ours)
+
+
+def rank_by_sorting_everything(scores, candidates, k: int, ties: np.random.Generator) -> NDArray[np.int32]:
+    """What `rank` means: every item of every user in a drawn order, then sorted by score, equal ones left in place."""
+    allowed = candidates & ~np.isnan(scores)
+    order = ties.permuted(np.tile(np.arange(scores.shape[1], dtype=np.int32), (len(scores), 1)), axis=1)
+    worst = np.finfo(np.float32).min
+    shuffled = np.take_along_axis(np.where(allowed, np.maximum(scores, worst), -np.inf), order, axis=1)
+    depth = min(k, scores.shape[1])
+    top = np.take_along_axis(order, np.argsort(-shuffled, axis=1, kind="stable")[:, :depth], axis=1)
+    ranked = np.where(np.take_along_axis(allowed, top, axis=1), top, -1)
+    return np.pad(ranked, ((0, 0), (0, k - depth)), constant_values=-1)
+
+
+def drawn_case(seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], int]:
+    """Scores of every sort (continuous, a few values, constant, some infinite or NaN), few or many candidates."""
+    random = np.random.default_rng(seed)
+    users, items, k = (int(random.integers(1, most)) for most in (9, 400, 30))
+    levels = int(random.choice([1, 3, 50, 10**7]))
+    scores = random.integers(-levels, levels, (users, items)).astype(np.float32)
+    if random.random() < 0.5:
+        strange = random.choice(np.array([np.nan, np.inf, -np.inf, -0.0], dtype=np.float32), scores.shape)
+        scores = np.where(random.random(scores.shape) < random.random(), strange, scores)
+    shape = (users, items) if random.random() < 0.5 else (items,)
+    return scores, random.random(shape) < random.choice([0.02, 0.5, 1.0]), k
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_ranking_is_that_of_a_full_sort_to_the_bit(seed: int) -> None:
+    scores, candidates, k = drawn_case(seed)
+    expected = rank_by_sorting_everything(scores, candidates, k, ties(seed))
+    np.testing.assert_array_equal(rank(scores, candidates, k, ties(seed)), expected)
+
+
+def test_one_tied_user_among_many_gets_the_order_drawn_for_him() -> None:
+    scores = np.random.default_rng(0).permuted(np.tile(np.arange(500, dtype=np.float32), (20, 1)), axis=1)
+    scores[13] = 0
+    expected = rank_by_sorting_everything(scores, np.ones(500, bool), 10, ties(4))
+    np.testing.assert_array_equal(rank(scores, np.ones(500, bool), 10, ties(4)), expected)
+
+
+def slow_auc(scores: list[float], candidates: list[bool], relevant: list[bool]) -> float:
+    """Every pair by a loop; NaN is as bad as -inf."""
+    marks = [-np.inf if np.isnan(score) else score for score in scores]
+    ones = [mark for mark, wanted in zip(marks, relevant, strict=True) if wanted]
+    others = [mark for mark, c, wanted in zip(marks, candidates, relevant, strict=True) if c and not wanted]
+    points = [1.0 if one > other else 0.5 if one == other else 0.0 for one in ones for other in others]
+    return sum(points) / len(points) if points else float("nan")
+
+
+def test_auc_by_hand() -> None:
+    scores = np.array([[4, 3, 2, 1], [1, 1, 1, 1], [1, 2, 3, 4]], dtype=np.float32)
+    relevant = np.array([[True, False, True, False]] * 3)
+    assert auc(scores, np.ones(4, bool), relevant).tolist() == [3 / 4, 1 / 2, 1 / 4]
+    without_the_second = np.array([True, False, True, True])
+    assert auc(scores, without_the_second, relevant).tolist() == [1, 1 / 2, 0]
+
+
+def test_auc_without_other_candidates_is_not_a_number() -> None:
+    everything = np.ones((1, 3), bool)
+    assert np.isnan(auc(np.zeros((1, 3), np.float32), everything, everything)).all()
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_auc_is_the_share_of_pairs_in_order(seed: int) -> None:
+    scores, _, _ = drawn_case(seed)
+    random = np.random.default_rng(seed)
+    candidates = random.random(scores.shape) < 0.8
+    candidates[:, 0] = True
+    relevant = candidates & (random.random(scores.shape) < random.choice([0.02, 0.3]))
+    relevant[:, 0] = True
+    expected = [slow_auc(*map(list, row)) for row in zip(scores, candidates, relevant, strict=True)]
+    np.testing.assert_allclose(auc(scores, candidates, relevant), expected, rtol=0, atol=1e-12)
+
+
+def test_auc_of_few_and_of_many_relevant_items_agree_with_the_loop() -> None:
+    scores = np.random.default_rng(1).integers(0, 40, (1, 300)).astype(np.float32)
+    for n_relevant in (FEW, FEW + 1):
+        relevant = np.arange(300)[None] < n_relevant
+        expected = slow_auc(list(scores[0]), [True] * 300, list(relevant[0]))
+        assert auc(scores, np.ones(300, bool), relevant)[0] == pytest.approx(expected, abs=1e-12)
+
+
+def test_measure_names_every_metric_and_cutoff() -> None:
+    scores = np.array([[3, 2, 1]], dtype=np.float32)
+    ranked, values = measure(scores, np.ones(3, bool), np.array([[False, True, False]]), (1, 2), ties())
+    assert ranked.tolist() == [[0, 1]]
+    assert list(values) == [*(f"{name}@{k}" for name in METRICS for k in (1, 2)), "auc"]
+    assert (values["hit@1"].tolist(), values["hit@2"].tolist(), values["auc"].tolist()) == ([0], [1], [0.5])

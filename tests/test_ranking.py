@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eval.metrics import METRICS
-from eval.ranking import held_out, per_user
+from eval.ranking import Group, Held, held_out, per_user, per_user_and_lists
 from llm_aug.data import Split, tidy_interactions, tidy_items
 
 
@@ -102,13 +102,16 @@ def test_a_held_out_row_that_was_seen_before_is_not_relevant(fruit: Split) -> No
 def test_per_user_by_hand(fruit: Split) -> None:
     model = Fixed(5, 4, 3, 2, 1)  # apple, pear, plum, fig, quince
     rows = per_user(model, held_out(fruit, "test"), (1, 2), seed=0).set_index(["group", "user_id"])
-    assert list(rows.columns) == [f"{name}@{k}" for name in METRICS for k in (1, 2)]
+    assert list(rows.columns) == [*(f"{name}@{k}" for name in METRICS for k in (1, 2)), "auc"]
     # ann has seen apple and plum: her list is pear, fig, quince; fig alone is left of the cold ones, pear of the warm
     assert rows.loc[("overall", "ann"), ["precision@1", "recall@1", "recall@2"]].tolist() == [1, 0.5, 1]
+    assert rows.loc[("overall", "ann"), "auc"] == 1
+    assert np.isnan(rows.loc[("warm", "ann"), "auc"])  # the pear is her only warm candidate
     assert rows.loc[("cold", "ann"), ["hit@1", "recall@2"]].tolist() == [1, 1]
     assert rows.loc[("warm", "ann"), ["hit@1", "recall@2"]].tolist() == [1, 1]
     # bob has seen apple and pear: his list is plum, fig, quince
     assert rows.loc[("overall", "bob"), ["hit@1", "mrr@2"]].tolist() == [0, 0.5]
+    assert rows.loc[("overall", "bob"), "auc"] == 1 / 2
     assert rows.loc[("cold", "bob"), ["hit@1", "mrr@2"]].tolist() == [0, 0.5]
     assert rows.loc[("overall", "dan"), ["hit@1", "ndcg@2"]].tolist() == [1, 1]
 
@@ -178,3 +181,62 @@ def test_a_constant_scorer_does_not_profit_from_catalogue_order(tastes: Split) -
         figures.append(rows.loc[rows["group"] == "overall", "recall@5"].mean())
     expected = 5 / 55  # of the 60 items a user has seen about five
     assert figures == [pytest.approx(expected, abs=0.012)] * 2
+
+
+class Noise(Fixed):
+    """Every user has scores of his own, full of ties."""
+
+    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        rows = [np.random.default_rng(int(user[1:])).integers(0, 12, len(self.row)) for user in users]
+        return np.array(rows, dtype=np.float32)
+
+
+def some_without_relevant(users: int = 600, items: int = 40) -> Held:
+    """Every third user has nothing to find."""
+    random = np.random.default_rng(0)
+    relevant = random.random((users, items)) < 0.1
+    relevant[::3] = False
+    seen = (random.random((users, items)) < 0.1) & ~relevant
+    group = Group(np.ones(users, dtype=bool), np.ones(items, dtype=bool))
+    return Held([f"u{n}" for n in range(users)], relevant, seen, {"overall": group})
+
+
+def test_the_lists_are_those_that_were_measured() -> None:
+    held = some_without_relevant()
+    rows, lists = per_user_and_lists(Noise(*[0] * 40), held, (5, 20), seed=0, groups=("overall",))
+    found = lists["overall"]
+    assert [held.users[n] for n in found.users] == rows["user_id"].tolist()
+    assert found.items.shape == (len(rows), 20)
+    hits = held.relevant[found.users[:, None], found.items] & (found.items >= 0)
+    wanted = held.relevant[found.users].sum(axis=1)
+    np.testing.assert_allclose(hits.sum(axis=1) / wanted, rows["recall@20"])
+    assert not (held.seen[found.users[:, None], found.items] & (found.items >= 0)).any()
+
+
+def test_a_group_that_nobody_has_gives_no_lists(fruit: Split) -> None:
+    warm = Split(**{**vars(fruit), "test": log("ann pear")})
+    assert set(per_user_and_lists(Fixed(1, 1, 1, 1, 1), held_out(warm, "test"), (1,), seed=0)[1]) == {
+        "warm",
+        "overall",
+    }
+
+
+@pytest.mark.slow  # ranx compiles for half a minute
+@pytest.mark.filterwarnings("ignore")
+def test_per_user_rows_against_ranx_where_some_have_nothing_to_find() -> None:
+    from ranx import Qrels, Run, evaluate
+
+    held = some_without_relevant()
+    rows, lists = per_user_and_lists(Noise(*[0] * 40), held, (5, 20), seed=0, groups=("overall",))
+    truth = {
+        user: {f"i{item}": 1 for item in np.flatnonzero(row)}
+        for user, row in zip(held.users, held.relevant, strict=True)
+        if row.any()
+    }
+    listed = zip(lists["overall"].users, lists["overall"].items, strict=True)
+    run = {held.users[n]: {f"i{item}": float(-at) for at, item in enumerate(row) if item >= 0} for n, row in listed}
+    names = {"hit": "hit_rate", **{name: name for name in ("ndcg", "recall", "precision", "mrr")}}
+    for ours, theirs in names.items():
+        for k in (5, 20):
+            expected = evaluate(Qrels(truth), Run(run), f"{theirs}@{k}")
+            assert rows[f"{ours}@{k}"].mean() == pytest.approx(expected, abs=1e-9), ours

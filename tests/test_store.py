@@ -17,7 +17,15 @@ OPTIONS = {
     "content": {"encoder": "hash:16"},
     "two-tower": {"encoder": "hash:16", "epochs": 2, "dimensions": 8},
     "fusion": {"encoder": "hash:16"},
+    "gru": {"encoder": "hash:16", "dimensions": 8, "epochs": 2},
+    "sasrec": {"encoder": "hash:16", "dimensions": 8, "epochs": 2},
     "ials": {"factors": 4, "iterations": 2},
+    "mlp": {"encoder": "hash:16", "rank": 2, "folds": 2, "hidden": 4, "epochs": 1},
+    "logistic": {"encoder": "hash:16", "rank": 2, "folds": 2},
+    "linear": {"encoder": "hash:16", "rank": 2, "folds": 2},
+    "bpr": {"factors": 4, "epochs": 2},
+    "lightgcn": {"dimensions": 4, "epochs": 2},
+    "mf": {"factors": 2, "iterations": 2},
 }
 
 

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from shop import GENRES, items, write_source
 
-from eval.verdict import by_llm, left_cold
+from eval.compare import by_llm
+from eval.verdict import left_cold
 from llm_aug import generators, pipeline
 from llm_aug.config import load_recipe, recipe_of
 from llm_aug.data import Sample, read_split

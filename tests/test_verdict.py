@@ -12,18 +12,8 @@ import pyarrow as pa
 import pytest
 
 from eval.arms import AGAIN, REAL
-from eval.verdict import (
-    Comparison,
-    best,
-    compare,
-    compare_all,
-    read_scores,
-    read_validation,
-    sentences,
-    summarise,
-    table,
-    write_verdict,
-)
+from eval.compare import Comparison, compare, compare_all
+from eval.verdict import best, read_scores, read_validation, sentences, summarise, table, write_verdict
 from llm_aug.errors import InputError
 from llm_aug.files import write_json, write_parquet
 
@@ -209,10 +199,15 @@ def test_a_group_that_nobody_has_is_not_compared() -> None:
 
 
 def test_the_words_of_an_interval() -> None:
-    def word(low: float, high: float) -> str:
-        return Comparison("ease", "llm", "ease", REAL, "overall", 0.1, low, high, 0.1, 40).word
+    def word(gain: float, p_holm: float) -> str:
+        return Comparison("ease", "llm", "ease", REAL, "overall", gain, -1, 1, 0.1, 40, 0.01, p_holm).word
 
-    assert [word(0.1, 0.2), word(-0.2, -0.1), word(-0.1, 0.1), word(0.0, 0.1)] == ["gain", "harm", "no gain", "no gain"]
+    assert [word(0.1, 0.04), word(-0.1, 0.04), word(0.1, 0.06), word(0.1, np.nan)] == [
+        "gain",
+        "harm",
+        "no gain",
+        "no gain",
+    ]
 
 
 def test_the_table() -> None:
