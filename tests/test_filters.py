@@ -114,8 +114,8 @@ def test_quality(text: str, reason: str) -> None:
 
 
 def test_repetition_is_the_share_of_repeated_trigrams() -> None:
-    assert repetition("a b c a b c") == pytest.approx(1 / 4)
-    assert repetition("one two") == 0
+    assert repetition(["a", "b", "c", "a", "b", "c"]) == pytest.approx(1 / 4)
+    assert repetition(["one", "two"]) == 0
 
 
 def test_lengths_are_measured_on_the_catalogue_within_bounds() -> None:

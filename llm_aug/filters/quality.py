@@ -14,9 +14,9 @@ from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import FEWEST, Reference, Threshold, threshold
 from llm_aug.filters.schema import TEXT_KINDS
 from llm_aug.prompt import load_template, prompts_folder, styles
-from llm_aug.text import CHAT_TOKENS, is_whole, normalised, sentences, words
+from llm_aug.text import CHAT_TOKENS, is_whole, normalised, sentences
 
-NGRAM = 3
+NGRAM = 3  # words, of which the share that comes again is measured
 SHORTEST = 2  # words of a review, a profile or a search query: only descriptions are measured on the catalogue's
 TIMES, LONGEST_LOOP = 5, 40  # how often a loop comes in a row; words of one round
 WHOLE = 0.95  # share of real descriptions that end whole, from which a sample has to
@@ -60,7 +60,14 @@ _MARKUP = re.compile(
     r"|\{\{|\}\}|\$\{|\{%|%\}|```|\{\s*[\"'][\w -]{1,40}[\"']\s*:|[\"']\s*\}\s*(?:\]|,|\Z)",
     re.IGNORECASE,
 )
-_RUN = re.compile(r"(\S)\1{9,}|(?:\b(\w+)\W+)(?:\2\W+){4}", re.IGNORECASE)
+_RUN = re.compile(r"(\S)\1{9}", re.IGNORECASE)
+# Without one of these, in small letters, there is nothing to search for: a tenth of the time of the patterns.
+_SPEAKING_HINTS = (
+    "here", "sure", "certainly", "of course", "okay", "instruction", "prompt", "message", "system", "assistant", "user",
+    "rewrit", "rewrot", "rephras", "reword", "paraphras", "summari", "condense", "shorten", "expand", "describe",
+    "you are", "answer", "response", "output", "kept", "preserved", "requested", "instructed",
+)  # fmt: skip
+_MARKUP_HINTS = ("<", "&", "{", "}", "%}", "```", "javascript:")
 
 
 @dataclass(frozen=True)
@@ -95,10 +102,11 @@ class Quality:
         if len(told) < FEWEST:
             low, high, loops, whole, of = 4.0, 400.0, 0.3, 0.0, f"default: only {len(told)} real descriptions"
         else:
-            counts = [len(words(text)) for text in told]
+            said = [self.reference.read(text).split() for text in told]
+            counts = [len(one) for one in said]
             low = float(np.clip(np.floor(np.quantile(counts, 0.01)), 4, 10))
             high = float(np.clip(np.ceil(2 * np.quantile(counts, 0.99)), 100, 2000))
-            loops = float(np.clip(np.quantile([repetition(text) for text in told], 0.999), 0.2, 0.5))
+            loops = float(np.clip(np.quantile([repetition(one) for one in said], 0.999), 0.2, 0.5))
             whole = float(np.mean([is_whole(text.rstrip()) for text in told]))
             of = f"of {len(told)} real descriptions"
         return {
@@ -125,15 +133,15 @@ class Quality:
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         return [self._verdict(sample) for sample in samples]
 
-    def _not_prose(self, text: str) -> str:
-        if CHAT_TOKENS.search(text) or _SPEAKING.search(text):
+    def _not_prose(self, text: str, read: str) -> str:
+        small = text.casefold()
+        if CHAT_TOKENS.search(text) or (any(hint in small for hint in _SPEAKING_HINTS) and _SPEAKING.search(text)):
             return "leaked_instruction"
-        read = f" {normalised(text)} "
-        if any(f" {sentence} " in read for sentence in self._instructions):
+        if any(sentence in read and f" {sentence} " in f" {read} " for sentence in self._instructions):
             return "leaked_instruction"
         if _HINT.search(text) and _REFUSAL.search(text):
             return "refusal"
-        return "markup" if _MARKUP.search(text) else ""
+        return "markup" if any(hint in small for hint in _MARKUP_HINTS) and _MARKUP.search(text) else ""
 
     def _has_to_end(self, sample: Sample) -> bool:
         if sample.kind != "description":
@@ -144,14 +152,17 @@ class Quality:
 
     def _verdict(self, sample: Sample) -> Verdict:
         text, kind, limits = sample.text or "", sample.kind, self.thresholds
-        count = float(len(words(text)))
-        if reason := self._not_prose(text):
+        read = self.reference.read(text)
+        said = read.split()
+        count = float(len(said))
+        if reason := self._not_prose(text, read):
             return Verdict(False, reason)
         if count < (limits["min_words"].value if kind == "description" else SHORTEST):
             return Verdict(False, "too_short", count)
         if count > limits["max_words"].value:
             return Verdict(False, "too_long", count)
-        loops = 1.0 if _RUN.search(text) or is_looping(text) else repetition(text)
+        loops = repetition(said)
+        loops = 1.0 if (loops and is_looping(said)) or _RUN.search(text) else loops
         if loops > limits["repetition"].value:
             return Verdict(False, "repetition", loops)
         if not is_whole(text.rstrip()) and self._has_to_end(sample):
@@ -159,16 +170,14 @@ class Quality:
         return Verdict(True, score=loops)
 
 
-def repetition(text: str) -> float:
-    """1 - distinct / all word n-grams: 0 for ordinary prose, near 1 for a loop, 0 for fewer than n words."""
-    said = normalised(text).split()
-    grams = [tuple(said[start : start + NGRAM]) for start in range(len(said) - NGRAM + 1)]
-    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+def repetition(said: Sequence[str]) -> float:
+    """1 - distinct / all n-grams of words: 0 for ordinary prose, near 1 for a loop, 0 for fewer than n words."""
+    count = len(said) - NGRAM + 1
+    return 1 - len(set(zip(said, said[1:], said[2:], strict=False))) / count if count > 0 else 0.0
 
 
-def is_looping(text: str) -> bool:
-    """Whether 1 to LONGEST_LOOP words come TIMES times in a row, wherever in the text and however long the rest is."""
-    said = normalised(text).split()
+def is_looping(said: Sequence[str]) -> bool:
+    """Whether 1 to LONGEST_LOOP words come TIMES times in a row, wherever and however long the rest is."""
     for size in range(1, min(LONGEST_LOOP, len(said) // TIMES) + 1):
         same = 0
         for word, later in zip(said, said[size:], strict=False):
