@@ -23,6 +23,7 @@ class Passages:
     def __init__(self, texts: Iterable[tuple[str, str]], n: int) -> None:
         self.n = n
         self._ids: dict[str, int] = {}
+        self._own: dict[tuple[str, ...], NDArray[np.uint64]] = {}
         self._sources: list[str] = []
         hashes: list[NDArray[np.uint64]] = []
         for source, text in texts:
@@ -49,7 +50,7 @@ class Passages:
         places = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
         hit = self._known[places] == hashes
         if hit.any():
-            strange = np.concatenate([[0], np.cumsum(~self._covered(ids, own))])
+            strange = np.concatenate([[0], np.cumsum(~self._covered(ids, self._marks(tuple(own))))])
             hit &= strange[self.n :] > strange[: -self.n]
         edges = np.flatnonzero(np.diff(np.concatenate([[0], hit.astype(np.int8), [0]])))
         if not len(edges):
@@ -58,11 +59,20 @@ class Passages:
         best = int(lengths.argmax())
         return int(lengths[best]) + self.n - 1, self._sources[self._owner[places[edges[2 * best]]]]
 
-    def _covered(self, ids: Sequence[int], own: Sequence[str]) -> NDArray[np.bool_]:
-        """[len(ids)], True for each word that stands in OWN words in a row of one of the texts."""
+    def _marks(self, own: tuple[str, ...]) -> NDArray[np.uint64]:
+        """Hashes of every OWN words in a row; kept, since an item has several samples."""
+        if own not in self._own:
+            length = min(OWN, self.n)
+            mine = [
+                _hashes([self._ids.get(word, UNKNOWN) for word in normalised(text).split()], length) for text in own
+            ]
+            self._own[own] = np.unique(np.concatenate([np.zeros(0, np.uint64), *mine]))
+        return self._own[own]
+
+    def _covered(self, ids: Sequence[int], marks: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """[len(ids)], True for each word that stands in OWN words in a row that are marked."""
         length = min(OWN, self.n)
-        mine = [_hashes([self._ids.get(word, UNKNOWN) for word in normalised(text).split()], length) for text in own]
-        starts = np.flatnonzero(np.isin(_hashes(ids, length), np.concatenate([np.zeros(0, np.uint64), *mine])))
+        starts = np.flatnonzero(np.isin(_hashes(ids, length), marks))
         covered = np.zeros(len(ids), bool)
         covered[(starts[:, None] + np.arange(length)).ravel()] = True
         return covered
