@@ -90,7 +90,9 @@ def test_schema(bad: Sample, reason: str) -> None:
 
 
 def test_a_sample_id_counts_once() -> None:
-    assert reasons(sample("1", "apple", APPLE), sample("1", "car", APPLE)) == ["", "repeated_id"]
+    one, other, odd = sample("1", "apple", APPLE), sample("1", "car", APPLE), sample("1", "nothing", APPLE)
+    assert reasons(one, other) == ["", "repeated_id"]
+    assert reasons(odd, other, one) == ["unknown_item", "repeated_id", ""]
 
 
 @pytest.mark.parametrize(

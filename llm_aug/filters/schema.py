@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -35,13 +36,17 @@ class Schema:
         return True
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        seen: set[str] = set()
-        verdicts = []
-        for sample in samples:
-            reason = "repeated_id" if sample.sample_id in seen else self._fault(sample)
-            seen.add(sample.sample_id)
-            verdicts.append(Verdict(not reason, reason))
-        return verdicts
+        """Of several sound samples under one id, the first by its content stays, whatever the order they come in."""
+        reasons = [self._fault(sample) for sample in samples]
+        sound = [row for row, reason in enumerate(reasons) if not reason]
+        counts = Counter(samples[row].sample_id for row in sound)
+        taken: set[str] = set()
+        for row in sorted(
+            (row for row in sound if counts[samples[row].sample_id] > 1), key=lambda row: repr(samples[row])
+        ):
+            reasons[row] = "repeated_id" if samples[row].sample_id in taken else ""
+            taken.add(samples[row].sample_id)
+        return [Verdict(not reason, reason) for reason in reasons]
 
     def _fault(self, sample: Sample) -> str:
         if sample.kind not in KINDS:
