@@ -12,12 +12,10 @@ import pytest
 from llm_aug.data import Dataset, Sample, Verdict, tidy_interactions, tidy_items
 from llm_aug.errors import InputError, Unavailable
 from llm_aug.filters import personal
-from llm_aug.filters.closeness import dcr_share, nndr, nndr_share
 from llm_aug.filters.ngrams import Passages
 from llm_aug.filters.personal import RULES, found, luhn
 from llm_aug.filters.privacy import Privacy, PrivacyConfig
 from llm_aug.filters.reference import Reference
-from llm_aug.neighbours import unit
 from llm_aug.vectors import load_encoder
 
 LAMP = "a tall lamp of brass that stands beside the bed and throws a warm light on the book"
@@ -149,30 +147,3 @@ def test_presidio_is_asked_and_named_where_it_is_absent(monkeypatch: pytest.Monk
     assert verdict("a lamp made by Jane Roe").keep
     with pytest.raises(Unavailable, match=r"pip install 'llm-aug\[privacy\]'"):
         verdict("a lamp", presidio=True)
-
-
-def angles(*degrees: float) -> Any:
-    turned = np.deg2rad(degrees)
-    return unit(np.stack([np.cos(turned), np.sin(turned)], axis=1))
-
-
-def test_dcr_is_the_share_nearer_to_what_was_seen() -> None:
-    training, holdout = angles(0, 90), angles(40, 130)
-    assert dcr_share(angles(1, 91), training, holdout) == 1.0
-    assert dcr_share(angles(41, 129), training, holdout) == 0.0
-    assert dcr_share(angles(1, 41), training, holdout) == 0.5
-    assert dcr_share(angles(20), training, holdout) == 0.5  # as far from both: a half
-    assert dcr_share(angles(7, 80, 33), training, training) == 0.5
-    with pytest.raises(InputError, match="rows on both sides"):
-        dcr_share(training, training, holdout[:0])
-
-
-def test_nndr_is_near_zero_for_a_copy() -> None:
-    real = angles(0, 60)
-    assert nndr(angles(0, 30), real).tolist() == pytest.approx([0.0, 1.0], abs=1e-5)
-    expected = (1 - np.cos(np.deg2rad(10))) / (1 - np.cos(np.deg2rad(50)))
-    assert nndr(angles(10), real)[0] == pytest.approx(expected, rel=1e-4)
-    assert nndr(angles(5), angles(5, 5)).tolist() == [1.0]  # two twins single out nobody
-    assert nndr_share(angles(0.5), angles(0, 60), angles(20, 60)) == 1.0
-    with pytest.raises(InputError, match="two real rows"):
-        nndr(real, real[:1])
