@@ -136,7 +136,7 @@ def test_the_answers_hold_what_they_are_to_hold() -> None:
     drawn: list[str] = []
     outcomes: set[str] = set()
 
-    @settings(max_examples=300, **FEW)  # type: ignore[arg-type]
+    @settings(max_examples=2000, **FEW)  # type: ignore[arg-type]
     @given(**ANSWERS)
     def collect(style: str, text: str, finish: str) -> None:
         drawn.append(text)
