@@ -31,7 +31,7 @@ STUDENTS = {
     "gru": "recommender.sequential:GRU4Rec",
     "sasrec": "recommender.sequential:SASRec",
 }
-# What a verdict has where none are named: all sixteen take an hour to tune where these take minutes.
+# What a verdict has where none are named; to tune all of them takes several times as long.
 USUAL = ("popularity", "content", "ials", "ease", "two-tower", "fusion")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -30,82 +30,63 @@ from recommender.training import dropout, make_generator, minimise, projection
 AT_ONCE = 256
 
 
-class Options(Protocol):
+@dataclass
+class _Sequential:
     """max_length: items that the state after them has seen."""
 
-    encoder: str
-    dimensions: int
-    max_length: int
-    id_dropout: float
-    dropout: float
-    temperature: float
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    seed: int
+    encoder: str = "minilm"
+    dimensions: int = 64
+    max_length: int = 50
+    id_dropout: float = 0.5
+    dropout: float = 0.2
+    temperature: float = 0.1
+    epochs: int = 10
+    batch_size: int = 16
+    learning_rate: float = 5e-3
+    seed: int = 0
+    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    NAME: ClassVar[str]  # under which it draws
+
+    def _network(self, generator: torch.Generator) -> torch.nn.Module:
+        raise NotImplementedError
+
+    def fit(self, dataset: Dataset) -> Self:
+        generator = make_generator(self.seed, self.NAME)
+        network = self._network(generator)
+        self.users, self.user_vectors, self.item_vectors = _learned(dataset, self, network, generator)
+        return self
+
+    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        vectors = self.user_vectors[self.users.get_indexer(pd.Index(users))]
+        return np.asarray(vectors @ self.item_vectors.T / self.temperature, dtype=np.float32)
+
+    def variants(self) -> Iterable[Self]:
+        return (self,)
 
 
 @dataclass
-class GRU4Rec:
+class GRU4Rec(_Sequential):
     """One layer of gated recurrent units."""
 
-    encoder: str = "minilm"
-    dimensions: int = 64
-    max_length: int = 50
-    id_dropout: float = 0.5
-    dropout: float = 0.2
-    temperature: float = 0.1
-    epochs: int = 10
-    batch_size: int = 16
-    learning_rate: float = 5e-3
-    seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    NAME: ClassVar[str] = "gru"
 
-    def fit(self, dataset: Dataset) -> GRU4Rec:
-        generator = make_generator(self.seed, "gru")
-        network = Recurrent(self.dimensions, self.max_length, generator)
-        self.users, self.user_vectors, self.item_vectors = _learned(dataset, self, network, generator)
-        return self
-
-    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
-        return _scores(self.user_vectors[self.users.get_indexer(pd.Index(users))], self.item_vectors, self.temperature)
-
-    def variants(self) -> Iterable[GRU4Rec]:
-        return (self,)
+    def _network(self, generator: torch.Generator) -> torch.nn.Module:
+        return Recurrent(self.dimensions, self.max_length, generator)
 
 
 @dataclass
-class SASRec:
+class SASRec(_Sequential):
     """Blocks of causal self-attention with one head and learned positions."""
 
-    encoder: str = "minilm"
-    dimensions: int = 64
     blocks: int = 2
-    max_length: int = 50
-    id_dropout: float = 0.5
-    dropout: float = 0.2
-    temperature: float = 0.1
-    epochs: int = 10
-    batch_size: int = 16
-    learning_rate: float = 5e-3
-    seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    NAME: ClassVar[str] = "sasrec"
 
-    def fit(self, dataset: Dataset) -> SASRec:
-        generator = make_generator(self.seed, "sasrec")
-        network = Attentive(self, generator)
-        self.users, self.user_vectors, self.item_vectors = _learned(dataset, self, network, generator)
-        return self
-
-    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
-        return _scores(self.user_vectors[self.users.get_indexer(pd.Index(users))], self.item_vectors, self.temperature)
-
-    def variants(self) -> Iterable[SASRec]:
-        return (self,)
+    def _network(self, generator: torch.Generator) -> torch.nn.Module:
+        return Attentive(self, generator)
 
 
 def _learned(
-    dataset: Dataset, options: Options, network: torch.nn.Module, generator: torch.Generator
+    dataset: Dataset, options: _Sequential, network: torch.nn.Module, generator: torch.Generator
 ) -> tuple[pd.Index, NDArray[np.float32], NDArray[np.float32]]:
     """The users, their last states and of one without history [users + 1, d], the vectors of items [items, d]."""
     log = to_log(dataset)
@@ -137,7 +118,7 @@ def _learned(
 
 
 def _last_states(
-    network: torch.nn.Module, items: _Items, vectors: torch.Tensor, ends: Sequence[History], options: Options
+    network: torch.nn.Module, items: _Items, vectors: torch.Tensor, ends: Sequence[History], options: _Sequential
 ) -> torch.Tensor:
     """Unit rows: [len(ends), d]."""
     states = network(items.inputs(vectors, windows(ends, options.max_length)), 0, items.generator)
@@ -148,7 +129,7 @@ def _last_states(
 class _Items(torch.nn.Module):
     """Unit vectors of the catalogue, and the vector that histories start with."""
 
-    def __init__(self, features: torch.Tensor, options: Options, generator: torch.Generator) -> None:
+    def __init__(self, features: torch.Tensor, options: _Sequential, generator: torch.Generator) -> None:
         super().__init__()
         self.features, self.generator, self.id_dropout = features, generator, options.id_dropout
         self.text = projection(features.shape[1], options.dimensions, generator)
@@ -225,9 +206,3 @@ class _Block(torch.nn.Module):
         attention = dropout(logits.masked_fill(future, -torch.inf).softmax(dim=-1), rate, generator)
         states = states + dropout(attention @ (normed @ self.value), rate, generator)
         return states + dropout(relu(layer_norm(states, (d,)) @ self.inner) @ self.outer, rate, generator)
-
-
-def _scores(
-    user_vectors: NDArray[np.float32], item_vectors: NDArray[np.float32], temperature: float
-) -> NDArray[np.float32]:
-    return np.asarray(user_vectors @ item_vectors.T / temperature, dtype=np.float32)
