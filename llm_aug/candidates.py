@@ -94,16 +94,20 @@ def find_candidates(dataset: Dataset, spaces: Spaces, options: FunnelOptions) ->
         )
     if warm.sum() < 10:
         raise InputError(f"{warm.sum()} items have interactions, the funnel needs at least 10 to learn from")
-    per_item = options.per_item or int(dataset.interactions["item_id"].value_counts().median())
-    per_item = max(1, min(per_item, dataset.interactions["user_id"].nunique()))
-    degree = int(dataset.interactions["user_id"].value_counts().median())
-    per_user = options.per_user or max(1, min(degree, MOST_PER_USER))
+    per_item, per_user = volumes(dataset, options)
     options = replace(options, per_item=per_item, per_user=per_user)
-    hidden, played = _play_cold(dataset, warm, options)
+    hidden, played = play_cold(dataset, warm, options)
     blend, pseudo = _best_blend(dataset, hidden, played, spaces(hidden), options)
     funnel = make_funnel(dataset, spaces(dataset), blend)
     cold = _pool(funnel, np.flatnonzero(~warm), options)
     return Candidates(cold, pseudo, hidden, per_item, per_user, blend)
+
+
+def volumes(dataset: Dataset, options: FunnelOptions) -> tuple[int, int]:
+    """per_item and per_user as asked for, or as `FunnelOptions` measures them."""
+    users, items = (dataset.interactions[name].value_counts() for name in ("user_id", "item_id"))
+    per_item = max(1, min(options.per_item or int(items.median()), len(users)))
+    return per_item, options.per_user or max(1, min(int(users.median()), MOST_PER_USER))
 
 
 def _check(options: FunnelOptions) -> None:
@@ -126,7 +130,7 @@ def make_funnel(dataset: Dataset, spaces: Sequence[Space], blend: float) -> Funn
     return build(users, items, mixed(spaces, weights), known)
 
 
-def _play_cold(dataset: Dataset, warm: NDArray[np.bool_], options: FunnelOptions) -> tuple[Dataset, NDArray[np.int64]]:
+def play_cold(dataset: Dataset, warm: NDArray[np.bool_], options: FunnelOptions) -> tuple[Dataset, NDArray[np.int64]]:
     draw = seeds.generator(options.seed, "pseudo-cold").permutation(np.flatnonzero(warm))
     played = np.sort(draw[: max(2, round(options.pseudo_fraction * len(draw)))])
     out = dataset.interactions["item_id"].isin(dataset.items["item_id"].iloc[played])

@@ -24,7 +24,8 @@ class PairsConfig:
 
     floor: weight of a pair at least. The rest is for histories of invented users, and measured on real ones where None:
     items at least and at most, mean log(1 + interactions) of an item, and mix, the distance of its categories from the
-    log's, at most. category: the column that tells them.
+    log's, at most. category: the column that tells them. copies: whether they may repeat a real user's, as crops and
+    other transforms of it do: good to train on, but as private as the log.
     """
 
     per_user: int | None = None
@@ -36,6 +37,7 @@ class PairsConfig:
     max_popularity: float | None = None
     mix: float | None = None
     category: str | None = None
+    copies: bool = False
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Pairs:
             for row, sample in enumerate(samples)
             if sample.kind == "history" and sample.subject not in self._log.users
         }
-        copied = histories.copies(invented, self._log)
+        copied = {} if self.config.copies else histories.copies(invented, self._log)
         self._invents = bool(invented)
         kept = _Kept(self.config)
         verdicts: dict[int, Verdict] = {}

@@ -1,0 +1,66 @@
+"""Histories of invented users, each made of real ones, until the volume is reached.
+
+One sample: {"sample_id": "transform/crop/0", "kind": "history", "subject": "transform/crop/0",
+             "interactions": [{"user_id": "transform/crop/0", "item_id": "1", "timestamp": 964982703}, ...]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llm_aug import seeds
+from llm_aug.classics import Context, Made
+from llm_aug.classics.log import Event, Log, history, new_users
+from llm_aug.data import Origin, Reject, Sample
+
+
+@dataclass(frozen=True)
+class Story:
+    """parents: the real users that it is made of."""
+
+    events: Sequence[Event]
+    parents: tuple[str, ...]
+    weight: float = 1.0
+
+
+def invent(prefix: str, log: Log, context: Context, tell: Callable[[int, np.random.Generator], Story]) -> Made:
+    """tell: a story of the user in this row. Users take turns in a seeded order; the last story is cut to the volume.
+
+    Reasons: empty, unchanged (the same items in the same order), repeated; a user who had one takes no more turns.
+    """
+    names = new_users(prefix, log.users)
+    turns = seeds.generator(context.seed, prefix, "order").permutation(len(log.users)).tolist()
+    told = {tuple(event.item for event in events) for events in log.events}
+    left, number = context.volume, 0
+    samples: list[Sample] = []
+    rejects: list[Reject] = []
+    while left > 0 and turns:
+        going = []
+        for row in turns:
+            if left <= 0:
+                break
+            story = tell(row, seeds.generator(context.seed, prefix, log.users[row], number))
+            events = list(story.events)[:left]
+            fault = _fault([event.item for event in events], [event.item for event in log.events[row]], told)
+            if fault:
+                rejects.append(Reject(log.users[row], prefix, fault))
+                continue
+            told.add(tuple(event.item for event in events))
+            user = next(names)
+            pairs, origin = history(log, user, events), Origin("", parents=story.parents)
+            samples.append(Sample(user, "history", user, None, pairs, story.weight, origin))
+            left -= len(events)
+            going.append(row)
+        turns, number = going, number + 1
+    return Made(samples, rejects)
+
+
+def _fault(items: Sequence[int], own: Sequence[int], told: set[tuple[int, ...]]) -> str:
+    if not items:
+        return "empty"
+    if list(items) == list(own):
+        return "unchanged"
+    return "repeated" if tuple(items) in told else ""
