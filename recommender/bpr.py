@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,12 +20,15 @@ from torch.nn.functional import embedding, softplus
 
 from llm_aug import seeds
 from llm_aug.data import Dataset
+from recommender.adversarial import robust
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
 
 
 @dataclass
 class BPR:
-    """regularization: of the squared norms of the vectors in a batch, as in the paper."""
+    """regularization: of the squared norms of the vectors in a batch, as in the paper. adversarial: length of the step
+    against which the vectors are trained, see recommender.adversarial; 0 is none."""
 
     factors: int = 64
     regularization: float = 0.01
@@ -33,8 +36,14 @@ class BPR:
     epochs: int = 40
     negatives: int = 4
     batch_size: int = 2048
+    adversarial: float = 0.0
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = tuple({"regularization": strength} for strength in (0.01, 0.005, 0.02))
+    SPACE: ClassVar[SearchSpace] = {
+        "factors": (32, 64, 128),
+        "regularization": Range(0.003, 0.03, log=True),
+        "learning_rate": Range(0.005, 0.02, log=True),
+        "epochs": (20, 40, 60),
+    }
 
     def fit(self, dataset: Dataset) -> BPR:
         log = to_log(dataset)
@@ -49,7 +58,8 @@ class BPR:
             for batch in torch.randperm(len(users), generator=generator).split(self.batch_size):  # type: ignore[no-untyped-call]
                 others, known = factors.draw(users[batch], self.negatives)
                 counted = weights[batch, None] * ~known
-                loss = factors.loss(users[batch], items[batch], others, counted, self.regularization)
+                triples = users[batch], items[batch], others, counted
+                loss = factors.loss(*triples, self.regularization, self.adversarial)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -91,12 +101,23 @@ class _Factors(torch.nn.Module):
         return items, self.pairs[place] == keys
 
     def loss(
-        self, users: torch.Tensor, items: torch.Tensor, others: torch.Tensor, counted: torch.Tensor, strength: float
+        self,
+        users: torch.Tensor,
+        items: torch.Tensor,
+        others: torch.Tensor,
+        counted: torch.Tensor,
+        strength: float,
+        epsilon: float = 0.0,
     ) -> torch.Tensor:
         """Mean over the triples by their weight. embedding, not indexing: its gradient adds up in a fixed order."""
-        user, item, other = embedding(users, self.users), embedding(items, self.items), embedding(others, self.items)
-        margin = (user[:, None] * (item[:, None] - other)).sum(-1)
         bias, rival = embedding(items, self.biases), embedding(others, self.biases)[..., 0]
-        norms = (user**2).sum(-1, keepdim=True) + (item**2).sum(-1, keepdim=True) + (other**2).sum(-1)
-        losses = softplus(-(margin + bias - rival)) + strength * (norms + bias**2 + rival**2)
-        return (counted * losses).sum() / counted.sum().clamp(min=1e-6)
+
+        def of(user_vectors: torch.Tensor, item_vectors: torch.Tensor, strength: float = 0.0) -> torch.Tensor:
+            user, item = embedding(users, user_vectors), embedding(items, item_vectors)
+            other = embedding(others, item_vectors)
+            margin = (user[:, None] * (item[:, None] - other)).sum(-1)
+            norms = (user**2).sum(-1, keepdim=True) + (item**2).sum(-1, keepdim=True) + (other**2).sum(-1)
+            losses = softplus(-(margin + bias - rival)) + strength * (norms + bias**2 + rival**2)
+            return (counted * losses).sum() / counted.sum().clamp(min=1e-6)
+
+        return robust(of(self.users, self.items, strength), of, (self.users, self.items), epsilon)

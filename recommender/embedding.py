@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -20,15 +21,20 @@ from scipy.sparse import csr_matrix
 from torch.nn.functional import cross_entropy, embedding, normalize
 
 from llm_aug.data import Dataset
+from recommender.adversarial import robust
 from recommender.features import dense_vectors, lexical_components, mean_rows, new_dense_vectors, vocabulary
 from recommender.live import history_rows, newcomers, widened
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
 from recommender.training import make_generator, minimise, projection
 
 
 @dataclass
 class TwoTower:
-    """negatives: items drawn for each batch by count^0.75 to stand for all in the softmax; None takes all."""
+    """negatives: items drawn for each batch by count^0.75 to stand for all in the softmax; None takes all.
+
+    adversarial: length of the step against which item vectors are trained, see recommender.adversarial; 0 is none.
+    """
 
     encoder: str = "minilm"
     dimensions: int = 128
@@ -38,8 +44,14 @@ class TwoTower:
     batch_size: int = 2048
     learning_rate: float = 1e-2
     negatives: int | None = None
+    adversarial: float = 0.0
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    SPACE: ClassVar[SearchSpace] = {
+        "temperature": Range(0.05, 0.3, log=True),
+        "id_dropout": Range(0.2, 0.8),
+        "learning_rate": Range(0.003, 0.03, log=True),
+        "epochs": (5, 10, 20),
+    }
 
     def fit(self, dataset: Dataset) -> TwoTower:
         self.log = to_log(dataset)
@@ -123,6 +135,10 @@ class _Towers(torch.nn.Module):
     def loss(self, pairs: _Pairs, batch: NDArray[np.int64]) -> torch.Tensor:
         """Weighted mean over the batch of -log softmax of the target among all items with history."""
         items = self.items(drop=True)
+        likelihood = partial(self._loss, pairs=pairs, batch=batch)
+        return robust(likelihood(items), likelihood, [items], self.options.adversarial)
+
+    def _loss(self, items: torch.Tensor, pairs: _Pairs, batch: NDArray[np.int64]) -> torch.Tensor:
         users, row = np.unique(pairs.users[batch], return_inverse=True)
         target, weight = torch.from_numpy(pairs.items[batch]), torch.from_numpy(pairs.weights[batch])[:, None]
         rest = torch.from_numpy(pairs.sums[pairs.users[batch]])[:, None] - weight

@@ -11,32 +11,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+from torch.nn.functional import embedding
 
 from llm_aug import seeds
 from llm_aug.data import Dataset
+from recommender.adversarial import robust
 from recommender.matrix import Log, to_log
+from recommender.search_space import Range, SearchSpace
+from recommender.training import make_generator, minimise
 
 Array = NDArray[np.float64]
 
 
 @dataclass
 class MatrixFactorization:
-    """regularization: added to the diagonal of each user's and item's normal equations, for biases and factors."""
+    """regularization: added to the diagonal of each user's and item's normal equations, for biases and factors.
+
+    adversarial: length of the step against which the factors are trained on by gradient descent, from what the least
+    squares found (as APR starts from a fitted model), see recommender.adversarial; 0 is none.
+    """
 
     factors: int = 48
     regularization: float = 3.0
     zero_weight: float = 0.1
     iterations: int = 8
+    adversarial: float = 0.0
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = tuple(
-        {"regularization": strength, "zero_weight": zero} for strength in (3.0, 1.0) for zero in (0.1, 0.05)
-    )
+    SPACE: ClassVar[SearchSpace] = {
+        "factors": (48, 96),
+        "regularization": Range(0.5, 10, log=True),
+        "zero_weight": Range(0.02, 0.2, log=True),
+    }
 
     def fit(self, dataset: Dataset) -> MatrixFactorization:
         log = to_log(dataset)
@@ -55,6 +67,8 @@ class MatrixFactorization:
         for _ in range(self.iterations):
             users = self._solve(*sides[0], items)
             items = self._solve(*sides[1], users)
+        if self.adversarial:
+            users, items = self._hardened(weights, targets, users, items)
         self.user_factors = users.astype(np.float32)
         self.item_factors = np.zeros((len(log.items), self.factors + 1), np.float32)
         self.item_factors[columns] = items
@@ -74,6 +88,28 @@ class MatrixFactorization:
             rights[row] += (weight * (targets.data[start:end] - fixed[at]) + self.zero_weight * fixed[at]) @ some
         return np.asarray(np.linalg.solve(left, rights[:, :, None])[:, :, 0])
 
+    def _hardened(self, weights: csr_matrix, targets: csr_matrix, users: Array, items: Array) -> tuple[Array, Array]:
+        """Factors and biases after some epochs of the same objective with the adversarial term, users in batches."""
+        sides = [torch.nn.Parameter(torch.from_numpy(side).float()) for side in (users, items)]
+        zero, mean, share = self.zero_weight, float(self.mean), 1 / len(users)
+
+        def loss(batch: torch.Tensor) -> torch.Tensor:
+            some, wanted = (torch.from_numpy(part[batch.numpy()].toarray()).float() for part in (weights, targets))
+            known = some.where(some > 0, torch.tensor(zero))
+            rows, biases = embedding(batch, sides[0]), sides[1][:, -1]
+
+            def of(own: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+                found = mean + rows[:, -1:] + biases + own @ other.T
+                return (known * (wanted - found).square()).sum() / len(batch)
+
+            penalty = rows.square().sum() / len(batch) + share * sides[1].square().sum()
+            factors = rows[:, :-1], sides[1][:, :-1]
+            return robust(of(*factors) + self.regularization * penalty, of, factors, self.adversarial)
+
+        minimise(loss, sides, len(users), _Steps(), make_generator(self.seed, "mf"), weight_decay=0.0)
+        users, items = (side.detach().numpy().astype(np.float64) for side in sides)
+        return users, items
+
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
         """A user without history gets mu + b_i."""
         index = self.users.get_indexer(users)
@@ -83,6 +119,13 @@ class MatrixFactorization:
 
     def variants(self) -> Iterable[MatrixFactorization]:
         return (self,)
+
+
+@dataclass
+class _Steps:
+    epochs: int = 20
+    batch_size: int = 128
+    learning_rate: float = 5e-3
 
 
 def target_matrix(dataset: Dataset, log: Log) -> csr_matrix:

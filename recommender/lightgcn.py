@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,12 +21,15 @@ from torch.nn.functional import embedding, log_softmax, normalize
 
 from llm_aug import seeds
 from llm_aug.data import Dataset
+from recommender.adversarial import robust
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
 
 
 @dataclass
 class LightGCN:
-    """batch_size: users per step; each step propagates the whole graph."""
+    """batch_size: users per step; each step propagates the whole graph. adversarial: length of the step against which
+    the vectors before it are trained, see recommender.adversarial; 0 is none."""
 
     dimensions: int = 64
     layers: int = 2
@@ -34,8 +38,14 @@ class LightGCN:
     regularization: float = 1e-4
     epochs: int = 80
     batch_size: int = 512
+    adversarial: float = 0.0
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = tuple({"temperature": heat} for heat in (0.2, 0.1, 0.3))
+    SPACE: ClassVar[SearchSpace] = {
+        "layers": (1, 2, 3),
+        "temperature": Range(0.05, 0.5, log=True),
+        "learning_rate": Range(0.003, 0.03, log=True),
+        "regularization": Range(1e-6, 1e-2, log=True),
+    }
 
     def fit(self, dataset: Dataset) -> LightGCN:
         log = to_log(dataset)
@@ -49,10 +59,9 @@ class LightGCN:
         history = csr_matrix(log.matrix[:, warm.numpy()])
         for _ in range(self.epochs):
             for batch in torch.randperm(count, generator=generator).split(self.batch_size):  # type: ignore[no-untyped-call]
-                smooth = normalize(propagate(graph, vectors, self.layers), dim=1)
-                logits = embedding(batch, smooth) @ embedding(warm + count, smooth).T / self.temperature
                 target = torch.from_numpy(history[batch.numpy()].toarray())
-                loss = -(target * log_softmax(logits, dim=1)).sum() / target.sum().clamp(min=1e-6)
+                likelihood = partial(self._loss, graph, batch, warm + count, target)
+                loss = robust(likelihood(vectors), likelihood, [vectors], self.adversarial)
                 loss = loss + self.regularization * (embedding(batch, vectors) ** 2).sum() / len(batch)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -62,6 +71,19 @@ class LightGCN:
         self.user_vectors = fitted[:count]
         self.item_vectors = np.where(log.warm[:, None], fitted[count:], 0).astype(np.float32)
         return self
+
+    def _loss(
+        self,
+        graph: torch.Tensor,
+        users: torch.Tensor,
+        items: torch.Tensor,
+        target: torch.Tensor,
+        vectors: torch.Tensor,
+    ) -> torch.Tensor:
+        """users, items: nodes of the graph. target: weights [users, items]."""
+        smooth = normalize(propagate(graph, vectors, self.layers), dim=1)
+        logits = embedding(users, smooth) @ embedding(items, smooth).T / self.temperature
+        return -(target * log_softmax(logits, dim=1)).sum() / target.sum().clamp(min=1e-6)
 
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
         index = self.users.get_indexer(users)
