@@ -12,6 +12,7 @@ from llm_aug import seeds
 from llm_aug.data import Dataset, Pair, Sample, Split
 from llm_aug.errors import InputError
 from llm_aug.merge import merge
+from llm_aug.seen import SEEN, leak, read_seen
 from llm_aug.sources.samples import read_samples
 
 REAL, AGAIN = "real", "a/a"
@@ -53,9 +54,10 @@ def again(split: Split, pairs: int) -> Arm:
 def read_arm(name: str, path: Path, split: Split) -> Arm:
     """Samples of a kept.parquet, or of a foreign parquet of pairs or texts.
 
-    Raises InputError where a sample was made from another split (it may have seen this one's test rows), names an item
-    that the catalogue does not have, or where more than MOST_HELD_OUT of the pairs are held-out rows: nobody guesses so
-    well. A foreign file says nothing of its split, so this is all that can be checked of it.
+    Raises InputError where a sample was made from another split (it may have seen this one's test rows) or the record
+    beside it (`llm_aug.seen`) holds rows that this split holds out; where one names an item that the catalogue does not
+    have; and where more than MOST_HELD_OUT of the pairs are held-out rows: nobody guesses so well. A foreign file says
+    nothing of its split and has no record, so the pairs are all that can be checked of it.
     """
     if name in (REAL, AGAIN):
         raise InputError(f"arm {name!r} is made here; give {path} another name")
@@ -68,6 +70,12 @@ def read_arm(name: str, path: Path, split: Split) -> Arm:
         raise InputError(
             f"arm {name!r}: {file} was made from split {strangers[0]}, this one is {split.hash}; its samples may have "
             "seen this split's test rows. Generate from this split"
+        )
+    seen = read_seen(file)
+    if seen is not None and (told := leak(split, seen)):
+        raise InputError(
+            f"arm {name!r}: by {file.parent / SEEN} it was made from {told}. Fine-tune the adapter, generate and "
+            "filter from this split alone"
         )
     known = set(split.items["item_id"])
     unknown = sorted({pair.item_id for sample in samples for pair in sample.interactions or ()} - known)

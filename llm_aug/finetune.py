@@ -1,7 +1,7 @@
 """LoRA fine-tuning on (prompt, answer) pairs: the same call on a laptop, on a GPU and under `accelerate launch`.
 
-Writes OUTPUT/{adapter_model.safetensors, adapter_config.json, finetune.json}, whole or not at all. Until then
-OUTPUT.partial holds a checkpoint, from which the same call goes on with the same result.
+Writes OUTPUT/{adapter_model.safetensors, adapter_config.json, seen.parquet, finetune.json}, whole or not at all.
+Until then OUTPUT.partial holds a checkpoint, from which the same call goes on with the same result.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from llm_aug.finetune_loop import Run, train
 from llm_aug.finetune_options import FinetuneOptions
 from llm_aug.finetune_record import FINETUNE_RECORD
 from llm_aug.finetune_rows import tokenise
+from llm_aug.seen import Hashes, write_seen
 
 _NOT_RECIPE = {
     "model",
@@ -81,10 +82,11 @@ def finetune(
     output: Path,
     split_hash: str = "",
     catalogue: str = "",
+    seen: Hashes | None = None,
 ) -> FinetuneResult:
     """Trains an adapter, goes on with a half-trained one, or returns the finished one of the same recipe.
 
-    split_hash, catalogue: of what the examples are from, see `finetune_record`.
+    split_hash, catalogue: of what the examples are from, see `finetune_record`. seen: the real pairs they may tell of.
     Raises InputError without usable examples, ResumeRefused where `output` holds another recipe, Unavailable without
     the model, Resumable when memory runs out.
     """
@@ -117,7 +119,7 @@ def finetune(
         if accelerator.is_main_process:
             counts = {"examples": len(rows), "dropped": dropped}
             record = {**recipe, **outcome, **counts, "catalogue": catalogue, "model": options.model, "recipe": key}
-            _write_adapter(output, model, record)
+            _write_adapter(output, model, record, seen)
         accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         shutil.rmtree(partial)
@@ -199,7 +201,7 @@ def _memory_errors() -> Iterator[None]:
         raise Resumable(f"memory ran out while fine-tuning; {mend}") from error
 
 
-def _write_adapter(output: Path, model: Any, record: dict[str, Any]) -> None:
+def _write_adapter(output: Path, model: Any, record: dict[str, Any], seen: Hashes | None) -> None:
     """The adapter names its model as the user did, not the folder it was loaded from."""
     model.peft_config["default"].base_model_name_or_path = record["model"]
     state = {
@@ -209,6 +211,8 @@ def _write_adapter(output: Path, model: Any, record: dict[str, Any]) -> None:
         save_file(state, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
         model.peft_config["default"].target_modules = sorted(model.peft_config["default"].target_modules)
         model.peft_config["default"].save_pretrained(folder)
+        if seen is not None:
+            write_seen(folder, seen)
         write_json(folder / FINETUNE_RECORD, record)
 
 

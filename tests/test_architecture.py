@@ -16,7 +16,17 @@ HEAVY = {
     "accelerate", "datasets", "faiss", "implicit", "peft", "ray", "sentence_transformers", "sklearn", "torch",
     "transformers", "vllm",
 }  # fmt: skip
-GENERATORS = ("generate", "simulate", "candidates", "finetune", "similar_reviews", "item_controls", "backends", "tasks")
+GENERATORS = (
+    "generate",
+    "simulate",
+    "candidates",
+    "finetune",
+    "similar_reviews",
+    "item_controls",
+    "backends",
+    "tasks",
+    "classics",
+)
 
 
 def name_of(path: Path) -> str:
@@ -120,7 +130,7 @@ def test_the_recommenders_know_the_data_and_the_vectors_alone() -> None:
 
 
 def test_the_evaluation_gets_its_arms_as_files() -> None:
-    allowed = llm_aug("data", "vectors", "errors", "seeds", "files", "merge", "sources.samples", "tables")
+    allowed = llm_aug("data", "vectors", "errors", "seeds", "files", "merge", "sources.samples", "tables", "seen")
     assert offenders(EVALUATION, ("eval", "recommender", *allowed)) == []
 
 

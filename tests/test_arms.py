@@ -7,10 +7,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from eval.arguments import read_arms
 from eval.arms import AGAIN, FEWEST_PAIRS, REAL, Arm, again, read_arm
-from llm_aug.data import Origin, Pair, Sample, Split
+from llm_aug.data import Dataset, Origin, Pair, Sample, Split
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
+from llm_aug.seen import hashes_of, write_seen
 from llm_aug.tables import samples_table
 from recommender.matrix import to_log
 
@@ -112,3 +114,20 @@ def test_an_arm_that_was_not_filtered_is_refused_with_the_way_to_mend_it(tastes:
     write(tmp_path / "samples.parquet", pair("ann", "i0"))
     with pytest.raises(InputError, match=r"holds no kept\.parquet; `llm-aug filter "):
         read_arm("llm", tmp_path, tastes)
+
+
+def test_a_kept_folder_that_has_seen_a_test_pair_is_refused(tastes: Split, tmp_path: Path) -> None:
+    """One row among the honest ones is enough, and the arm's other folder does not hide it."""
+    write(tmp_path / "kept.parquet", pair("u0", "i0", tastes.hash))
+    write_seen(tmp_path, hashes_of(tastes.training))
+    assert read_arm("llm", tmp_path, tastes).samples
+    row = tastes.test.iloc[[0]]
+    write_seen(tmp_path, hashes_of(Dataset(tastes.items, row)))
+    user, item = row["user_id"].iloc[0], row["item_id"].iloc[0]
+    says = rf"'llm': by .*seen\.parquet it was made from 1 of the \d+ rows .* example user '{user}' with item '{item}'"
+    with pytest.raises(InputError, match=says):
+        read_arm("llm", tmp_path, tastes)
+    other = tmp_path / "other"
+    write(other / "kept.parquet", pair("u1", "i1", tastes.hash))
+    with pytest.raises(InputError, match=says):
+        read_arms({"llm": [other, tmp_path]}, tastes)

@@ -89,6 +89,11 @@ def is_held(task: Task) -> TypeGuard[Closed]:
     return isinstance(task, Closed) and task.constrained
 
 
+def reads_interactions(task: Task) -> bool:
+    """Whether its prompts or examples may show rows of the log; so they may unless its class says otherwise."""
+    return bool(getattr(task, "reads_interactions", True))
+
+
 def task_class(name: str) -> Any:
     """The class behind a name, whose fields are the task's options. Raises InputError for an unknown name."""
     if name not in TASKS:

@@ -62,6 +62,7 @@ class Rewrite(Prompted):
     """
 
     task: ClassVar[str] = "rewrite"
+    reads_interactions: ClassVar[bool] = False
     style: str = "describe"
     copies: int = 1
     limit: int | None = None
