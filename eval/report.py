@@ -6,50 +6,48 @@ import hashlib
 import math
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from eval.arms import AGAIN, REAL
 from eval.compare import HEADLINE, Comparison, K, compare, compare_all
+from eval.findings import BEST_SINGLE, FUSION, Marks, best, find
 from eval.ranking import GROUPS
-from eval.report_run import Found, read_run
-from eval.verdict import WARM_LOSS, Marks, best, left_cold, read_scores, read_validation, sentences, summarise
+from eval.report_arms import EXPECTED, FOREIGN, MEANINGS, maker
+from eval.report_files import Found
+from eval.report_lists import by_bin, catalogue
+from eval.report_plot import forest, warm_up
+from eval.report_run import read_run, totals
+from eval.verdict import left_cold, read_scores, read_validation, summarise, summarise_catalogue
 from llm_aug.files import write_text
 
-CONTROLS = {
-    AGAIN: "The same real rows once more: it must show no gain, or the experiment itself makes gains.",
-    "random": "As many pairs, with users drawn at random: what more rows do, however senseless.",
-    "active": "As many pairs, all with the most active users: what feeding the heavy users does.",
-    "shuffled": "The same texts given to the wrong items: what text does, whatever it says.",
-    "funnel": "The nearest users without any LLM: what the LLM has to improve on.",
-    "random-items": "As many items for the same users, drawn at random: what more rows do, however senseless.",
-    "popular-items": "As many items for the same users, the most popular: what repeating the crowd does.",
-    "similar-items": "As many items for the same users, nearest to what they have: what text does without an LLM.",
-}
 KEYS = ["student", "arm", "seed", "group", "user_id"]
-FAR = 4  # an interval this many times longer than the median one is cut off, or it would flatten all the others
 
 
 def write_report(output: Path, title: str, folders: Sequence[Path], run: Path | None = None) -> None:
     """Writes output/report.html, or output itself where it ends in .html.
 
-    folders: evaluation folders (see eval.cold_start), one per split seed. run: a run folder, searched by file name.
-    What is missing or unreadable is left out, and the page says so.
+    folders: evaluation folders (see eval.cold_start), one per split seed, or of a warm-up sweep (see eval.warm_up).
+    run: a run folder, searched by file name. What is missing or unreadable is left out, and the page says so.
     """
     notes: list[str] = []
     evaluations = [Found(folder, notes) for folder in folders]
+    told = read_run(Found(run, notes)) if run else None
+    swept = [Found(run, notes)] if run and not any(found.rows("warm_up.json") for found in evaluations) else evaluations
     page = {
         "title": title,
         "verdict": _verdict(folders, notes),
-        "volumes": _volumes(evaluations),
-        "tuning": [row for found in evaluations for _, rows in found.json("tuning.json", list) for row in rows],
-        "run": read_run(Found(run, notes)) if run else None,
+        "volumes": _volumes(evaluations, told["generators"] if told else {}),
+        "lists": catalogue(summarise_catalogue(folders)),
+        "bins": by_bin([row for found in evaluations for row in found.rows("popularity.json")]),
+        "warm_up": warm_up([row for found in swept for row in found.rows("warm_up.json")]),
+        "tuning": [row for found in evaluations for row in found.rows("tuning.json")],
+        "run": told,
+        "totals": totals(told["stages"] if told else ()),
         "notes": notes,
     }
     path = output if output.suffix == ".html" else output / "report.html"
@@ -92,42 +90,60 @@ def csp_hash(script: str) -> str:
     return "sha256-" + b64encode(hashlib.sha256(str(script).encode()).digest()).decode()
 
 
-def _volumes(evaluations: Sequence[Found]) -> list[dict[str, Any]]:
-    """Per arm the pairs and texts of one split, averaged over splits."""
+def _volumes(evaluations: Sequence[Found], generators: Mapping[str, set[str]]) -> list[dict[str, Any]]:
+    """Per arm the pairs and texts of one split, averaged over splits, and who made them."""
     rows = [row for found in evaluations for _, made in found.json("arms.json") for row in made.get("arms", ())]
     if not rows:
         return []
-    means: list[dict[str, Any]] = pd.DataFrame(rows).groupby("arm", sort=False).mean().reset_index().to_dict("records")
-    return means
+    told: dict[str, set[str]] = {}
+    for row in rows:  # what an evaluation says of an arm's origin goes before what its run holds under that name
+        told.setdefault(row["arm"], set()).update(row.get("generators", ()))
+    means = pd.DataFrame(rows)[["arm", "pairs", "texts"]].groupby("arm", sort=False).mean().reset_index()
+    return [
+        {**row, "maker": maker(row["arm"], told[row["arm"]] or _made(row["arm"], generators))}
+        for row in means.to_dict("records")
+    ]
+
+
+def _made(arm: str, generators: Mapping[str, set[str]]) -> set[str]:
+    """Of an arm, or of the parts of one like llm+rewrite."""
+    return set().union(*(generators.get(part, set()) for part in (arm, *arm.split("+"))))
 
 
 def _verdict(folders: Sequence[Path], notes: list[str]) -> dict[str, Any] | None:
     """None without any scores."""
     column = f"{HEADLINE}@{K}"
     scored = [folder for folder in folders if (folder / "per_user.parquet").is_file()]
-    notes += [f"{folder} has no per_user.parquet." for folder in folders if folder not in scored]
+    sweeps = [folder for folder in folders if (folder / "warm_up.json").is_file()]
+    notes += [f"{folder} has no per_user.parquet." for folder in folders if folder not in (*scored, *sweeps)]
     scores = read_scores(scored) if scored else pd.DataFrame()
     if not {*KEYS, column} <= set(scores.columns) or not len(scores):
         return None
     scores = scores[[*KEYS, column]]  # the intervals of the other metrics would cost minutes and are not shown
     metrics, comparisons = summarise(scores), compare_all(scores)
     own = {(one.student, one.arm): one for one in comparisons if (one.group, one.against) == ("overall", REAL)}
+    warm = {(one.student, one.arm): one for one in comparisons if (one.group, one.against) == ("warm", REAL)}
     marks = _validation(scored, metrics)
     real, merged = _best(metrics, marks, real=True), _best(metrics, marks, real=False)
+    cold = left_cold(scored)
+    found = find(scores, metrics, comparisons, marks, cold)
+    headline = {key[0] for key in (real, merged) if key}  # the header tells it, and the sentence would say it again
+    arms = list(dict.fromkeys(arm for _, arm in own))
     return {
         "main": compare(scores, merged, real, "overall") if real and merged else None,
         "faults": [one for one in own.values() if one.arm == AGAIN and one.word != "no gain"],
-        "warm": [one for one in comparisons if _warm_loss(one) and (one.student, one.arm) == merged],
-        "cold": (cold := left_cold(scored)),
-        "sentences": sentences(scores, metrics, comparisons, marks, cold),
+        "cold": cold,
+        "summary": [words for words in found.summary if FUSION in headline or not words.startswith(BEST_SINGLE)],
+        "doubts": found.doubts,
         "picked_on_test": not marks,
-        "forest": _forest(metrics, own),
-        "table": _table(metrics, own),
+        "forest": forest(metrics, own),
+        "table": _table(metrics, own, warm),
         "best": {real: "best real-only", merged: "best merged"},
         "controls": [
-            {"arm": arm, "meaning": meaning, "results": [one for one in own.values() if one.arm == arm]}
-            for arm, meaning in CONTROLS.items()
+            {"arm": arm, "meaning": MEANINGS.get(arm, ""), "results": [one for one in own.values() if one.arm == arm]}
+            for arm in (*MEANINGS, *(name for name in arms if maker(name, ()) == FOREIGN))
         ],
+        "expected": EXPECTED,
         "duels": [one for one in comparisons if one.against != REAL and one.group == "overall"],
         "comparisons": len(own),
         "seeds": scores["seed"].nunique(),
@@ -149,66 +165,24 @@ def _best(metrics: Sequence[dict[str, Any]], validation: Marks, real: bool) -> t
     return max(found, key=(validation or test).__getitem__, default=None)
 
 
-def _warm_loss(one: Comparison) -> bool:
-    return one.group == "warm" and one.against == REAL and one.relative < -WARM_LOSS
-
-
 def _table(
-    metrics: Sequence[dict[str, Any]], own: Mapping[tuple[str, str], Comparison]
+    metrics: Sequence[dict[str, Any]],
+    own: Mapping[tuple[str, str], Comparison],
+    warm: Mapping[tuple[str, str], Comparison],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Per student the rows of its arms: arm, the metric rows of the three groups, comparison with real data."""
+    """Per student the rows of its arms: arm, the metric rows of the three groups, comparisons with real data."""
     cells: dict[str, dict[str, dict[str, Any]]] = {}
     for row in metrics:
         cells.setdefault(row["student"], {}).setdefault(row["arm"], {})[row["group"]] = row
     return {
         student: [
-            {"arm": arm, **{group: rows.get(group) for group in GROUPS}, "against": own.get((student, arm))}
+            {
+                "arm": arm,
+                **{group: rows.get(group) for group in GROUPS},
+                "against": own.get((student, arm)),
+                "against_warm": warm.get((student, arm)),
+            }
             for arm, rows in arms.items()
         ]
         for student, arms in cells.items()
     }
-
-
-@dataclass(frozen=True)
-class Axis:
-    low: float
-    high: float
-
-    def at(self, value: float) -> float:
-        """Percent of the width, within it."""
-        return round(100 * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low), 2)
-
-    @property
-    def ticks(self) -> Iterator[tuple[float, str]]:
-        """About five round values: (percent of the width, label)."""
-        power = 10.0 ** math.floor(math.log10((self.high - self.low) / 5))
-        step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * 6 >= self.high - self.low)
-        for count in range(math.ceil(self.low / step), math.floor(self.high / step) + 1):
-            label = f"{count * step:+.{max(0, -math.floor(math.log10(step * 100)))}%}" if count else "0"
-            yield self.at(count * step), label.replace("-", "−")
-
-
-def axis_of(lows: Sequence[float], highs: Sequence[float]) -> Axis:
-    """Holds zero and every interval, but for those so long that they would flatten the others."""
-    lengths = np.maximum(np.abs(lows), np.abs(highs))
-    limit = min(lengths.max(), FAR * float(np.median(lengths))) or lengths.max() or 0.01
-    low, high = max(min(0.0, *lows), -limit), min(max(0.0, *highs), limit)
-    margin = 0.04 * (high - low) or 0.01
-    return Axis(low - margin, high + margin)
-
-
-def _forest(metrics: Sequence[dict[str, Any]], own: Mapping[tuple[str, str], Comparison]) -> dict[str, Any] | None:
-    """Gains with their intervals as shares of the same student's mean on real data; None without any."""
-    base = {row["student"]: row["mean"] for row in metrics if (row["group"], row["arm"]) == ("overall", REAL)}
-    rows = [
-        {"one": one, **{name: getattr(one, name) / base[one.student] for name in ("gain", "low", "high")}}
-        for one in own.values()
-        if base.get(one.student, 0) > 0 and math.isfinite(one.gain)
-    ]
-    if not rows:
-        return None
-    axis = axis_of([row["low"] for row in rows], [row["high"] for row in rows])
-    students: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        students.setdefault(row["one"].student, []).append(row)
-    return {"axis": axis, "ticks": list(axis.ticks), "students": students}

@@ -1,15 +1,15 @@
-"""From per-user metrics to a verdict: means with intervals, paired differences to real data, and sentences.
+"""From per-user metrics to a verdict: means with intervals, paired differences to real data, and words.
 
 metrics.json      rows {student, arm, group, metric, k, mean, low, high, users, seed_count}; auc has no k
                   coverage, gini, novelty and diversity are of all lists, not of users: low and high are null
 comparisons.json  rows {student, arm, against_student, against, group, gain, low, high, relative, users, p, p_holm,
                   word}: NDCG@20 of arm less against
-verdict.txt       the sentences
+verdict.txt       at most six sentences, a table of gains, and what failed or is doubtful: see eval.findings
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eval.arms import AGAIN, REAL
-from eval.compare import HEADLINE, Comparison, K, compare, compare_all, grid
+from eval.compare import HEADLINE, K, compare_all, grid
+from eval.findings import Marks, find
 from eval.ranking import GROUPS
 from eval.stats import bootstrap
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet, write_json, write_text
 
-Marks = Mapping[tuple[str, str], float]
-FUSION = "fusion"
-CONTROLS = {  # told in the verdict
-    "funnel": "the funnel without an LLM",
-    "random": "as many pairs of random users",
-    "random-items": "as many random items",
-    "popular-items": "as many of the most popular items",
-    "similar-items": "as many of the most similar items",
-}
 KEYS = ("student", "arm", "seed", "group", "user_id")  # of a per-user row; the other columns are metrics
-WARM_LOSS = 0.02  # a relative fall of warm NDCG that the verdict mentions
 
 
 def read_scores(folders: Sequence[Path]) -> pd.DataFrame:
@@ -97,92 +87,6 @@ def read_validation(folders: Sequence[Path]) -> Marks:
     return {key: float(np.mean(values)) for key, values in found.items()}
 
 
-def best(
-    metrics: Sequence[dict[str, Any]], real: bool, fusion: bool, validation: Marks | None = None
-) -> tuple[str, str] | None:
-    """The (student, arm) that validation likes most, among real-only or merged, with or without fusion.
-
-    Without validation it is the highest overall NDCG@20 on test, which flatters whoever has more arms to pick from.
-    """
-    test = {
-        (row["student"], row["arm"]): row["mean"]
-        for row in metrics
-        if (row["group"], row["metric"], row["k"]) == ("overall", HEADLINE, K)
-    }
-    marks = validation or test
-    keys = [
-        (student, arm)
-        for student, arm in test
-        if (arm == REAL) is real and arm != AGAIN and (student == FUSION) is fusion
-    ]
-    return max(keys, key=marks.__getitem__, default=None)
-
-
-def _points(one: Comparison) -> str:
-    relative = "from zero" if np.isnan(one.relative) else f"{one.relative:+.1%}"
-    clear = one.low > 0 or one.high < 0
-    doubt = ", which other arms of the same question make doubtful" if clear and one.word == "no gain" else ""
-    return f"{relative} ({one.gain:+.4f}, 95 % interval {one.low:+.4f} to {one.high:+.4f}{doubt})"
-
-
-def sentences(
-    scores: pd.DataFrame,
-    metrics: Sequence[dict[str, Any]],
-    comparisons: Sequence[Comparison],
-    validation: Marks | None = None,
-    cold: str = "items",
-) -> list[str]:
-    """The verdict in plain words, good and bad news alike. The models of the headline are picked as `best` does.
-
-    cold: what the split leaves cold, as `left_cold` says.
-    """
-    lines = _headline(scores, metrics, validation)
-    of_cold = {(one.student, one.arm): one for one in comparisons if (one.group, one.against) == ("cold", REAL)}
-    doubt = " or the noise of a single seed (evaluate with --seeds 5)" if scores["seed"].nunique() == 1 else ""
-    for one in comparisons:
-        if one.group != "overall" or one.student != one.against_student:
-            continue
-        if one.against == REAL and one.arm == AGAIN:
-            fault = f"WHICH IS A FAULT of the experiment{doubt}: trust nothing here"
-            fine = "as it must" if one.word == "no gain" else fault
-            lines.append(f"A/A, {one.student}: {one.word}, {fine}. {_points(one)}.")
-        elif one.against == REAL:
-            line = f"{one.student} on {one.arm} data: {one.word} overall over real data alone. {_points(one)}."
-            other = of_cold.get((one.student, one.arm))
-            lines.append(f"{line} Cold {cold}: {other.word}, {_points(other)}." if other else line)
-        elif one.against in CONTROLS:
-            lines.append(f"{one.arm} over {CONTROLS[one.against]}, {one.student}: {one.word}. {_points(one)}.")
-    for one in comparisons:
-        fell = one.group == "warm" and one.against == REAL and one.relative < -WARM_LOSS
-        if fell and one.arm != AGAIN:
-            lines.append(f"Warm {cold} lose: {one.student} on {one.arm} data {_points(one)}.")
-    return lines
-
-
-def _headline(scores: pd.DataFrame, metrics: Sequence[dict[str, Any]], validation: Marks | None) -> list[str]:
-    lines = [] if validation else ["Without validation, the best models are picked on test, which flatters them."]
-
-    def top(real: bool, fusion: bool) -> tuple[str, str] | None:
-        return best(metrics, real, fusion, validation)
-
-    single, merged, bar = top(real=True, fusion=False), top(real=False, fusion=False), top(real=True, fusion=True)
-    if single and merged:
-        one = compare(scores, merged, single, "overall")
-        lines.append(
-            f"Best single model on merged data, {merged[0]} ({merged[1]}), against the best on real data alone, "
-            f"{single[0]}: {one.word}. {_points(one)}."
-        )
-    if bar and merged:
-        one = compare(scores, merged, bar, "overall")
-        word = {"gain": "beats", "harm": "loses to", "no gain": "does not beat"}[one.word]
-        lines.append(f"It {word} tuned late fusion of real-only models. {_points(one)}.")
-        fused = top(real=False, fusion=True)
-        if fused:
-            one = compare(scores, fused, bar, "overall")
-            lines.append(f"Fused likewise, merged data ({fused[1]}) against that fusion: {one.word}. {_points(one)}.")
-    return lines
-
-
 def table(metrics: Sequence[dict[str, Any]]) -> str:
     """Markdown: a row per student and arm, NDCG@20 of the three groups with the overall interval."""
     cells: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
@@ -203,7 +107,7 @@ def write_verdict(output: Path, folders: Sequence[Path]) -> str:
     scores = read_scores(folders)
     metrics, comparisons = [*summarise(scores), *summarise_catalogue(folders)], compare_all(scores)
     validation, cold = read_validation(folders), left_cold(folders)
-    words = "\n".join(sentences(scores, metrics, comparisons, validation, cold)) + "\n"
+    words = find(scores, metrics, comparisons, validation, cold).text()
     write_json(output / "metrics.json", metrics)
     rows = [{**asdict(one), "word": one.word} for one in comparisons]
     for row in rows:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from eval.findings import headline
 from eval.verdict import table
 from llm_aug.config import Recipe
 from llm_aug.files import read_json, write_text
@@ -49,7 +50,7 @@ def write_card(run: Path, title: str, recipe: Recipe, marks: Mapping[str, Mappin
     card = _CARD.format(
         title=title,
         version=version("llm-aug"),
-        verdict="".join(f"- {line}\n" for line in words.splitlines()),
+        verdict="".join(f"- {sentence}\n" for sentence in headline(words)),
         table=table(read_json(run / "metrics.json")),
         lines="\n".join(f"- `{folder}`: {mark['line']}" for folder, mark in marks.items()),
         source=recipe.data.source if recipe.data else "",

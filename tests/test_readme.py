@@ -34,7 +34,7 @@ def run(tmp_path: Path) -> Path:
     (folder / "comparisons.json").write_text(
         json.dumps([gain | points, gain | points | {"relative": None, "arm": "a/a"}])
     )
-    (folder / "verdict.txt").write_text("Best single model on merged data, ials.\nials on llm data: gain.\n")
+    (folder / "verdict.txt").write_text("Best single model on merged data,\n  ials.\n\nials on llm data: gain.\n")
     (judged / "metrics.json").write_text(json.dumps({"auc_in_pseudo_cold_lists": {"funnel": 0.7, "judge": 0.5}}))
     return folder
 

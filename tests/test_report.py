@@ -9,131 +9,27 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from reported import GAINS, HOSTILE, STUDENTS, write_run, write_scores, write_warm_up
 
-from eval.report import axis_of, number, relative, typeset, write_report
-from eval.report_run import SHOWN
-from llm_aug.data import Origin, Pair, Reject, Sample
-from llm_aug.files import write_json, write_parquet, write_text
-from llm_aug.tables import rejects_table, samples_table
+from eval.report import number, relative, typeset, write_report
+from eval.report_arms import FOREIGN, maker
+from eval.report_plot import axis_of, warm_up
+from eval.report_samples import SHOWN
+from eval.verdict import write_verdict
+from llm_aug.data import Sample
+from llm_aug.files import read_json, write_json, write_parquet
+from llm_aug.tables import samples_table
 
-HOSTILE = "<script>alert('x')</script><img src=http://evil.example/a onerror=alert(1)> {{ 7 * 7 }} & \"quoted\""
-GAINS = {"real": 0.0, "a/a": 0.0, "random": -0.08, "funnel": 0.01, "llm": 0.02}
-STUDENTS = {"content": 0.2, "ials": 0.3}
-VOID = {"meta", "input", "link", "br", "img", "line", "circle", "rect", "path", "polyline"}
-SECTIONS = ["gains", "scores", "controls", "rejections", "corpus", "samples", "models", "tuning", "provenance"]
-
-
-def write_scores(folder: Path, seed: int, gains: dict[str, float], students: dict[str, float], users: int = 40) -> Path:
-    """Each user's NDCG is the student's level, plus the user's own, plus the arm's gain, plus a little noise."""
-    random = np.random.default_rng(seed)
-    own = np.abs(random.normal(0, 0.1, users))
-    frames = [
-        pd.DataFrame(
-            {
-                "student": student,
-                "arm": arm,
-                "seed": seed,
-                "group": group,
-                "user_id": [f"u{user}" for user in range(users)],
-                "ndcg@20": level + own + gain * (2 if group == "cold" else 1) + random.normal(0, 0.01, users),
-                "recall@20": 0.5,
-            }
-        )
-        for student, level in students.items()
-        for arm, gain in gains.items()
-        for group in ("cold", "warm", "overall")
-    ]
-    write_parquet(folder / "per_user.parquet", pa.Table.from_pandas(pd.concat(frames), preserve_index=False))
-    volumes = [{"arm": arm, "pairs": 0 if arm == "real" else 1200, "texts": 0} for arm in gains]
-    write_json(folder / "arms.json", {"encoder": "minilm", "split_hash": f"hash{seed}", "arms": volumes})
-    choice = {"options": {"factors": 64, "l2": 0.1}, "weight": 0.5, "variant": 2, "tried": 8}
-    chosen = [
-        {"student": student, "arm": arm, "validation": level + gain, **choice}
-        for student, level in students.items()
-        for arm, gain in gains.items()
-    ]
-    write_json(folder / "tuning.json", chosen)
-    return folder
-
-
-def write_run(run: Path, seeds: int = 1) -> Path:
-    """A run's folders as the pipeline leaves them, with a hostile item and a hostile answer."""
-    titles = ["Toy Story", "Heat", "The <b>Matrix</b>", HOSTILE]
-    items = pd.DataFrame({"item_id": list("1234"), "title": titles, "description": "", "genres": "Comedy|Drama"})
-    versions = {"python": "3.11.9", "torch": "2.13.0"}
-    write_json(run / "manifest.json", {"config": {"seed": 0, "model": "builtin:mini"}, "versions": versions})
-    for seed in range(seeds):
-        home = run / f"seed-{seed}"
-        write_parquet(home / "02-split/items.parquet", pa.Table.from_pandas(items, preserve_index=False))
-        log = pd.DataFrame({"user_id": ["3", "0", "3"], "item_id": ["2", "4", "3"]})
-        write_parquet(home / "02-split/train.parquet", pa.Table.from_pandas(log, preserve_index=False))
-        split = {
-            "strategy": "item-random",
-            "seed": seed,
-            "hash": f"hash{seed}",
-            "cold_items": [f"c{n}" for n in range(99)],
-        }
-        write_json(home / "02-split/split.json", split)
-        curve = [[step, 0.4 + 2 / (step + 2)] for step in range(1, 300)] + [[300, float("inf")]]
-        speed = {"steps": 300, "seconds": 61.5, "tokens_per_second": 5210.4, "examples": 2400}
-        losses = {"validation_before": 1.41, "validation_after": 0.448, "options": {"model": "builtin:mini"}}
-        write_text(home / "03-adapter/finetune.json", pd.Series({"curve": curve, **speed, **losses}).to_json())
-        _write_arm(home, "rewrite", _texts(seed), {"invented_facts": 2, "copy": 1})
-        _write_arm(home, "llm", _pairs(seed), {"popular_user": 1})
-        auc = {"funnel": 0.7131, "judge": 0.6544, "both": 0.7402}
-        write_json(home / "04-samples-llm/metrics.json", {"auc_in_pseudo_cold_lists": auc})
-    return run
-
-
-def _texts(seed: int) -> list[Sample]:
-    origin = Origin("rewrite/describe", model="builtin:mini", revision="r1", adapter="a9", seed=41 + seed)
-    words = [
-        "A cowboy doll meets a spaceman and learns to share.",
-        "A thief and a policeman; a long night.",
-        "",
-        HOSTILE,
-    ]
-    return [
-        Sample(f"rewrite/describe/{n}/0", "description", f"{n}", text=text, origin=origin)
-        for n, text in enumerate(words, start=1)
-    ]
-
-
-def _pairs(seed: int) -> list[Sample]:
-    origin = Origin("interactions/llm", model="builtin:mini", seed=seed)
-    return [
-        Sample(f"llm/{user}/1", "interactions", "1", None, (Pair(f"{user}", "1"),), weight=0.5, origin=origin)
-        for user in range(6)
-    ]
-
-
-def _write_arm(home: Path, arm: str, samples: list[Sample], reasons: dict[str, int]) -> None:
-    asked, kept = home / f"04-samples-{arm}", home / f"05-kept-{arm}"
-    n, lost = len(samples), sum(reasons.values())
-    counts = {"asked": n + 2, "parsed": n, "rejected": 1, "failed": 1, "reused": 0}
-    write_json(asked / "stage.json", {"stage": arm, "line": f"{n + 2} asked = {n} parsed", "seconds": 12.5})
-    write_json(asked / "manifest.json", {"fingerprint": "9c1f", "config": {}, "state": "done", "counts": counts})
-    write_parquet(asked / "samples.parquet", samples_table(samples))
-    write_parquet(asked / "rejects.parquet", rejects_table([Reject("1", "rewrite", "empty_answer")]))
-    answers = pa.table({"key": [f"k{i}" for i in range(n + 2)], "n_tokens": [30] * (n + 2)})
-    write_parquet(asked / "answers/000000.parquet", answers)
-    write_parquet(kept / "kept.parquet", samples_table(samples[lost:]))
-    dropped = samples_table(samples[:lost]).append_column("reason", pa.array(list(reasons) * 2)[:lost])
-    write_parquet(kept / "dropped.parquet", dropped.append_column("nearest", pa.array(["2"] * lost)))
-    scores = {"sample_id": [sample.sample_id for sample in samples], "fidelity": [0.83, None] * (n // 2)}
-    scores |= {"dropped_by": ["fidelity"] * n, "fidelity_nearest": ["2"] * n}
-    write_parquet(kept / "scores.parquet", pa.table(scores))
-    sides = {"synthetic": {"length": 12.0, "gini": 0.25}, "real": {"length": 34.5}}
-    write_json(
-        kept / "corpus.json", {"description": {"samples": n - lost, "auc": 0.875, "length_drift": None, **sides}}
-    )
-    summary = {"counts": {"judged": n, "kept": n - lost, "dropped": lost}, "reasons": reasons, "encoder": "minilm"}
-    summary["borderline"] = {"fidelity": [{"sample_id": "nobody's line", "score": 0.5}]}
-    write_json(kept / "filter.json", summary)
+VOID = {"meta", "input", "link", "br", "img", "line", "circle", "rect", "path", "polyline", "polygon"}
+BEFORE, AFTER = (
+    ["gains", "scores"],
+    ["lists", "controls", "rejections", "corpus", "samples", "models", "tuning", "costs"],
+)
+SECTIONS = [*BEFORE, *AFTER, "provenance"]
+FIELDS = ("query", "found", "only-arm", "only-state", "verdict")
 
 
 class Page(HTMLParser):
@@ -173,7 +69,7 @@ class Page(HTMLParser):
 
     @property
     def sections(self) -> list[str | None]:
-        return [value for name, value in self.attributes if name == "id" and value not in ("query", "found")]
+        return [value for name, value in self.attributes if name == "id" and value not in FIELDS]
 
     def section(self, name: str) -> str:
         return html.unescape(re.split(r"<section id=", self.source.split(f'<section id="{name}">')[1])[0])
@@ -197,6 +93,7 @@ def test_sections_come_in_order_after_the_verdict(page: Page) -> None:
     assert page.source.index("<h1>Gain: with synthetic data") < page.source.index('id="gains"')
     assert "ials on llm data against ials on real data alone" in page.text
     assert "40 users, 2 seeds" in page.text
+    assert page.text.index("llm over the funnel without an LLM") < page.text.index("Failed or doubtful")
     assert 'class="absent"' not in page.source
     assert "Left out" not in page.text
 
@@ -240,26 +137,24 @@ def test_controls_are_explained_with_what_they_show(page: Page) -> None:
 
 def test_rejections_add_up_over_seeds(page: Page) -> None:
     words = re.sub(r"<[^>]*>", " ", page.section("rejections"))
-    for line in ("asked 12 100.0%", "parsed 8 66.7%", "kept 2 16.7%", "rejected: empty_answer 2", "copy 2"):
-        assert line in " ".join(words.split())
+    left = "asked 12 100.0% parsed 8 66.7% −2 empty_answer, −2 failed fidelity 2 16.7% −4 invented_facts, −2 copy"
+    assert f"{left} kept 2 16.7%" in " ".join(words.split())
     assert "rows were lost" not in words
 
 
 def test_what_was_kept_is_compared_with_the_real_data(page: Page) -> None:
-    rows = re.findall(r"<tr><td>(.*?)</tr>", page.section("corpus"))
-    cells = [re.sub(r"<[^>]*>", " ", row).split() for row in rows]
-    dashes = ["–"] * 2
-    assert cells == [
-        ["llm", "description", "5", "12.0", "(34.5)", *dashes, "0.250", *dashes, "0.875", "–"],
-        ["rewrite", "description", "1", "12.0", "(34.5)", *dashes, "0.250", *dashes, "0.875", "–"],
-    ]
+    words = " ".join(re.sub(r"<[^>]*>", " ", page.section("corpus")).split())
+    said = "told apart: 0.875, nearly always length: 12.0 (real 34.5) gini: 0.250"
+    assert f"llm: 5 of kind description {said} rewrite: 1 of kind description {said}" in words
     assert "nobody's line" not in page.text
 
 
 def test_samples_stand_beside_their_item_with_their_origin(page: Page) -> None:
     samples = page.section("samples")
     assert "dropped: invented_facts" in samples
-    assert "rewrite/describe · builtin:mini r1 + a9 · seed 41" in samples
+    assert "rewrite/describe · builtin:mini r1 + a9 · prompt p7 · seed 41" in samples
+    assert "nearest 2 (Heat)" in samples
+    assert 'data-arm="llm" data-state="dropped"' in samples
     assert "fidelity 0.830" in samples
     assert 'user 3<span class="soft">, after Heat, The <b>Matrix</b></span>' in samples
 
@@ -275,7 +170,9 @@ def test_models_and_provenance(page: Page) -> None:
     provenance = page.section("provenance")
     assert "2.13.0" in provenance
     assert "99: c0, c1" in provenance
-    assert '<td class="n">180</td>' in provenance  # six answers of thirty tokens
+    costs = page.section("costs")
+    assert '<td class="n">180</td>' in costs  # six answers of thirty tokens
+    assert '<tr><th>all</th><td class="n">50.0</td><td class="n">28</td><td class="n">840</td>' in costs
 
 
 def test_hostile_text_is_shown_as_text(page: Page) -> None:
@@ -305,7 +202,8 @@ def test_without_a_run_folder(folders: list[Path], tmp_path: Path) -> None:
     page = Page(tmp_path / "one.html")
     assert page.sections == SECTIONS
     assert page.source.count('class="absent"') == 7
-    assert "1 seed. With one seed the interval" in page.text
+    assert "40 users, 1 seed." in page.text
+    assert "One seed: the intervals cover the choice of users" in page.text
 
 
 def test_without_anything(tmp_path: Path) -> None:
@@ -361,9 +259,9 @@ def test_a_fall_of_warm_items_is_said_beside_the_headline(tmp_path: Path) -> Non
     frame.loc[(frame["group"] == "warm") & (frame["arm"] == "llm"), "ndcg@20"] *= 0.5
     write_parquet(folder / "per_user.parquet", pa.Table.from_pandas(frame, preserve_index=False))
     write_report(tmp_path, "T", [folder])
-    header = (tmp_path / "report.html").read_text(encoding="utf-8").split("</header>")[0]
-    assert "<h1>Gain" in header
-    assert "Warm items fall by more than 2 %, ials on llm data: −" in header
+    before = Page(tmp_path / "report.html").text.split("Gain over real data")[0]
+    assert "Warm items: ials on llm data −" in before
+    assert "1 of 1 models loses over 2 %." in before
 
 
 def test_lost_rows_are_shouted(tmp_path: Path) -> None:
@@ -392,6 +290,55 @@ def test_many_samples_are_cut_and_shared_among_arms(tmp_path: Path) -> None:
     write_report(tmp_path, "T", [], tmp_path)
     samples_section = Page(tmp_path / "report.html").section("samples")
     assert samples_section.count("text of one") == samples_section.count("text of two") == SHOWN // 2
+
+
+def test_the_page_and_the_files_hold_the_same_numbers(page: Page, folders: list[Path], tmp_path: Path) -> None:
+    write_verdict(tmp_path, folders)
+    table = page.section("scores")
+    for row in read_json(tmp_path / "metrics.json"):
+        if row["metric"] == "ndcg":
+            assert f'<td class="n">{row["mean"]:.4f}</td>' in table
+    lists = page.section("lists")
+    assert '<td class="n">0.625' in lists
+    assert '<td class="n">0.250<' in lists  # 1 of 4 relevant cold items is found
+    for row in read_json(tmp_path / "comparisons.json"):
+        if (row["against"], row["group"], row["arm"]) == ("funnel", "overall", "llm"):
+            assert number(row["gain"], 4, "+") in page.section("controls")
+
+
+def test_the_warm_up_has_a_line_per_arm_and_is_left_out_without_a_sweep(page: Page, tmp_path: Path) -> None:
+    assert 'id="warm-up"' not in page.source
+    write_warm_up(tmp_path / "sweep")
+    write_report(tmp_path, "T", [tmp_path / "sweep"])
+    swept = Page(tmp_path / "report.html")
+    assert swept.sections == [*BEFORE, "warm-up", *AFTER, "provenance"]
+    assert swept.tags.count("polygon") == 2
+    assert "per_user.parquet." not in swept.text.split("Provenance")[1]
+    assert '<td class="n">0.5000</td><td class="n">0.4500 to 0.5500</td>' in swept.section("warm-up")
+
+
+def test_the_warm_up_of_several_splits_is_averaged() -> None:
+    row = {"student": "ials", "arm": "real", "k": 0, "group": "cold", "low": 0.0, "high": 1.0}
+    drawn = warm_up([{**row, "mean": mean} for mean in (0.25, 0.75)])
+    assert drawn
+    assert drawn["plots"][0]["lines"][0]["points"] == "0.0,50.00"
+
+
+def test_an_arm_from_elsewhere_is_shown_as_such(tmp_path: Path) -> None:
+    write_report(tmp_path, "T", [write_scores(tmp_path / "s", 0, {"real": 0.0, "theirs": 0.1}, {"ials": 0.3})])
+    assert FOREIGN in Page(tmp_path / "report.html").section("controls")
+    assert [maker("theirs", ["foreign"]), maker("theirs", ["vae/pairs"]), maker("llm+noise", ())] == [
+        FOREIGN,
+        "vae/pairs",
+        "",
+    ]
+
+
+def test_what_a_filter_took_without_scores_is_one_bar(tmp_path: Path) -> None:
+    counts = {"judged": 10, "kept": 7, "dropped": 3}
+    write_json(tmp_path / "05-kept-llm/filter.json", {"counts": counts, "reasons": {"copy": 3}})
+    write_report(tmp_path, "T", [], tmp_path)
+    assert "judged 10 100.0% filter 7 70.0% −3 copy kept 7 70.0%" in Page(tmp_path / "report.html").text
 
 
 def test_axis_holds_zero_and_is_not_stretched_by_one_long_interval() -> None:

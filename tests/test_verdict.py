@@ -13,7 +13,9 @@ import pytest
 
 from eval.arms import AGAIN, REAL
 from eval.compare import Comparison, compare, compare_all
-from eval.verdict import best, read_scores, read_validation, sentences, summarise, table, write_verdict
+from eval.findings import Findings, best, find, headline
+from eval.findings_table import WIDTH
+from eval.verdict import read_scores, read_validation, summarise, table, write_verdict
 from llm_aug.errors import InputError
 from llm_aug.files import write_json, write_parquet
 
@@ -48,40 +50,61 @@ def scores_of(means: Means, seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def told(means: Means, validation: Mapping[tuple[str, str], float] | None = None, **options: tuple[int, ...]) -> str:
-    scores = scores_of(means, **options)
-    return "\n".join(sentences(scores, summarise(scores), compare_all(scores), validation))
+def found(
+    means: Means, validation: Mapping[tuple[str, str], float] | None = None, seeds: tuple[int, ...] = (0,)
+) -> Findings:
+    scores = scores_of(means, seeds)
+    return find(scores, summarise(scores), compare_all(scores), validation)
 
 
-def test_a_gain_is_said() -> None:
-    words = told({("ease", REAL): 0.2, ("ease", "llm"): 0.25})
-    assert "ease on llm data: gain overall over real data alone. +25.0% (+0.0500, 95 % interval" in words
+def told(means: Means, **options: tuple[int, ...]) -> str:
+    """The sentences, each on one line."""
+    findings = found(means, **options)
+    return "\n".join([*findings.summary, *findings.doubts])
+
+
+def row_of(means: Means, student: str, arm: str) -> list[str]:
+    """Of the verdict's table: NDCG@20, gain, low, to, high, word, cold, warm."""
+    lines = found(means).text().split("\n\n")[1].splitlines()
+    at = next(place for place, line in enumerate(lines) if line.startswith(f"{student} "))
+    return next(line for line in lines[at:] if f" {arm} " in line).split(f" {arm} ")[1].split()
+
+
+@pytest.mark.parametrize(("mean", "gain", "word"), [(0.25, "+25.0%", "gain"), (0.15, "-25.0%", "harm")])
+def test_a_gain_and_a_harm_are_said(mean: float, gain: str, word: str) -> None:
+    cells = row_of({("ease", REAL): 0.2, ("ease", "llm"): mean}, "ease", "llm")
+    assert (cells[0], cells[1], cells[5]) == (f"{mean:.4f}", gain, word)
+    assert cells[6:] == [f"{gain}*", gain if word == "gain" else f"{gain}!"]
 
 
 def test_no_gain_is_said() -> None:
-    words = told({("ease", REAL): 0.2, ("ease", "llm"): 0.2})
-    assert "ease on llm data: no gain overall over real data alone. " in words
+    assert row_of({("ease", REAL): 0.2, ("ease", "llm"): 0.2}, "ease", "llm")[5:7] == ["no", "gain"]
 
 
-def test_harm_is_said() -> None:
+def test_a_harm_by_the_llm_is_among_the_doubts() -> None:
     words = told({("ease", REAL): 0.2, ("ease", "llm"): 0.15})
-    assert "ease on llm data: harm overall over real data alone. -25.0%" in words
+    assert "Harm over real data: llm data: ease -25.0%, ease cold -25.0%." in words
 
 
 def test_a_fall_of_warm_items_is_said_beyond_two_percent() -> None:
     words = told({("ease", REAL): (0.1, 0.3, 0.2), ("ease", "llm"): (0.3, 0.29, 0.25)})
-    assert "Warm items lose: ease on llm data -3.3%" in words
-    assert "Warm items lose" not in told({("ease", REAL): (0.1, 0.3, 0.2), ("ease", "llm"): (0.3, 0.296, 0.25)})
-    assert "Warm items lose" not in told({("ease", REAL): (0.1, 0.3, 0.2), ("ease", AGAIN): (0.1, 0.2, 0.2)})
+    assert "Warm items: ease on llm data -3.3%" in words
+    assert "1 of 1 models loses over 2 %." in words
+    assert "Warm items lose on llm data: ease -3.3%." in words
+    fine = told({("ease", REAL): (0.1, 0.3, 0.2), ("ease", "llm"): (0.3, 0.296, 0.25)})
+    assert "0 of 1 models lose over 2 %." in fine
+    assert "Warm items lose" not in fine
+    assert "Warm items" not in told({("ease", REAL): (0.1, 0.3, 0.2), ("ease", AGAIN): (0.1, 0.2, 0.2)})
 
 
-def test_a_difference_of_the_same_real_rows_is_a_fault() -> None:
+def test_a_difference_of_the_same_real_rows_is_a_fault_and_comes_first() -> None:
     assert "A/A, ease: no gain, as it must." in told({("ease", REAL): 0.2, ("ease", AGAIN): 0.2})
     for mean in (0.25, 0.15):
-        alone = told({("ease", REAL): 0.2, ("ease", AGAIN): mean})
-        assert "WHICH IS A FAULT of the experiment or the noise of a single seed" in alone
-        several = told({("ease", REAL): 0.2, ("ease", AGAIN): mean}, seeds=(0, 1, 2))
-        assert "WHICH IS A FAULT of the experiment: trust nothing here" in several
+        means = {("ease", REAL): 0.2, ("ease", AGAIN): mean, ("ease", "llm"): 0.3}
+        assert "WHICH IS A FAULT of the experiment or the noise of a single seed" in found(means).summary[0]
+        assert "WHICH IS A FAULT of the experiment: trust nothing here" in found(means, seeds=(0, 1, 2)).summary[0]
+    several = {(student, arm): 0.2 + (arm == AGAIN) / 10 for student in ("ease", "ials") for arm in (REAL, AGAIN)}
+    assert "A/A is no control for ease (+50.0%) and ials (+50.0%)." in told(several)
 
 
 @pytest.mark.parametrize(("merged", "word"), [(0.35, "beats"), (0.30, "does not beat"), (0.25, "loses to")])
@@ -97,20 +120,53 @@ def test_merged_data_fused_likewise_is_compared_with_that_fusion() -> None:
 
 
 def test_what_the_llm_adds_to_the_controls_is_said() -> None:
-    words = told({("ease", REAL): 0.2, ("ease", "funnel"): 0.25, ("ease", "random"): 0.22, ("ease", "llm"): 0.25})
-    assert "llm over the funnel without an LLM, ease: no gain." in words
-    assert "llm over as many pairs of random users, ease: gain." in words
+    means = {("ease", REAL): 0.2, ("ease", "funnel"): 0.25, ("ease", "random"): 0.22, ("ease", "llm"): 0.25}
+    assert "llm over the funnel without an LLM, ease: no gain." in told(means)
+    del means["ease", "funnel"]
+    assert "llm over as many pairs of random users, ease: gain." in told(means)
+    del means["ease", "random"]
+    assert "What the LLM adds is not known" in told(means)
+
+
+def test_how_many_students_gain_by_the_llm_is_counted() -> None:
+    levels = {"ease": 0.3, "ials": 0.22, "ease2": 0.25}
+    means = {(s, REAL): 0.2 for s in levels} | {(s, "funnel"): 0.25 for s in levels}
+    words = told(means | {(student, "llm"): level for student, level in levels.items()})
+    assert "llm over the funnel without an LLM, ease: gain. +20.0%" in words
+    assert "Of 3 students 1 gain and 1 lose." in words
+    assert "llm loses to funnel: ials -12.0%." in words
+
+
+def test_what_weakens_the_verdict_is_said() -> None:
+    means = {("ease", REAL): 0.2, ("ease", "llm"): 0.25, ("ease", "random"): 0.3}
+    words = told(means)
+    assert "look at what the LLM adds to them: random data: ease +50.0%." in words
+    assert "Those data are not the LLM's." in words
+    assert "One seed: the intervals cover the choice of users" in words
+    assert "No student is late fusion" in words
+    assert "One seed" not in told(means, seeds=(0, 1))
+
+
+def test_the_text_fits_a_terminal_and_its_headline_reads_back() -> None:
+    arms = (REAL, AGAIN, "llm", "funnel", "random", "a-name-that-never-comes-to-an-end")
+    fused = {(student, arm): 0.2 + 0.01 * len(arm) for student in ("two-tower", "fusion") for arm in arms}
+    findings = found(fused)
+    text = findings.text()
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert len(findings.summary) <= 6
+    assert headline(text) == list(findings.summary)
+    assert "  a-name-that-never-comes…" in text
 
 
 def test_the_headline_is_picked_on_validation_not_on_test() -> None:
     """The arm that happens to be best on test is not the one that validation chose."""
     means = {("ease", REAL): 0.2, ("ease", "lucky"): 0.4, ("ease", "llm"): 0.25, ("ease", AGAIN): 0.2}
     validation = {("ease", REAL): 0.2, ("ease", "lucky"): 0.21, ("ease", "llm"): 0.3, ("ease", AGAIN): 0.9}
-    assert "merged data, ease (llm), against" in told(means, validation)
-    assert "picked on test" not in told(means, validation)
-    blind = told(means)
-    assert "merged data, ease (lucky), against" in blind
-    assert "picked on test, which flatters them" in blind
+    chosen, blind = found(means, validation), found(means)
+    assert "merged data, ease (llm), against" in chosen.summary[0]
+    assert not any("picked on test" in words for words in chosen.doubts)
+    assert "merged data, ease (lucky), against" in blind.summary[0]
+    assert "picked on test, which flatters them" in blind.doubts[0]
 
 
 def test_best_keeps_real_and_merged_fusion_and_the_rest_apart() -> None:
@@ -132,8 +188,8 @@ def test_a_comparison_is_paired_by_user_and_seed() -> None:
     """Users differ by ten times the gain: unpaired intervals would overlap, the paired one does not hold zero."""
     rows = scores_of({("ease", REAL): 0.2, ("ease", "llm"): 0.205}, seeds=(0, 1))
     rows["ndcg@20"] += rows["user_id"].str[1:].astype(int) / 10
-    found = compare(rows.sample(frac=1, random_state=0), ("ease", "llm"), ("ease", REAL), "overall")
-    assert (found.gain, found.users, found.word) == (pytest.approx(0.005), 40, "gain")
+    one = compare(rows.sample(frac=1, random_state=0), ("ease", "llm"), ("ease", REAL), "overall")
+    assert (one.gain, one.users, one.word) == (pytest.approx(0.005), 40, "gain")
     gains = summarise(rows)
     intervals = [(row["low"], row["high"]) for row in gains if (row["group"], row["metric"]) == ("overall", "ndcg")]
     assert intervals[0][1] > intervals[1][0]
@@ -150,9 +206,9 @@ def test_a_gain_over_nothing_has_no_percentage_and_can_be_written(tmp_path: Path
     rows.loc[rows["arm"] == REAL, "ndcg@20"] = 0.0
     write(tmp_path, rows)
     words = write_verdict(tmp_path, [tmp_path])
-    assert "ease on llm data: gain overall over real data alone. from zero (+0.3000" in words
-    found = json.loads((tmp_path / "comparisons.json").read_text())
-    assert {row["relative"] for row in found} == {None}
+    assert "on real data alone, ease: gain. from zero (+0.3000" in words
+    rows_of = json.loads((tmp_path / "comparisons.json").read_text())
+    assert {row["relative"] for row in rows_of} == {None}
 
 
 def write(folder: Path, rows: pd.DataFrame, validation: float | None = 0.1) -> None:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.findings import headline
 from eval.verdict import table
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, write_text
 
 README = Path(__file__).resolve().parents[2] / "README.md"
-HEADLINES = ("Best single", "It ", "Fused")
 QUESTIONS = (
     ("Pairs judged by the model over real data alone, overall", "llm", "real", "overall"),
     ("The same, warm items", "llm", "real", "warm"),
@@ -68,11 +68,11 @@ def section(run: Path) -> str:
     if not (run / "metrics.json").is_file():
         raise InputError(f"{run} holds no finished run (no metrics.json); `llm-aug run` makes one")
     metrics: list[dict[str, Any]] = read_json(run / "metrics.json")
-    lines = (run / "verdict.txt").read_text(encoding="utf-8").splitlines()
-    headline = "\n".join(f"- {line}" for line in lines if line.startswith(HEADLINES))
+    sentences = headline((run / "verdict.txt").read_text(encoding="utf-8"))
+    told = "".join(f"- {sentence}\n" for sentence in sentences)
     seeds = max(row["seed_count"] for row in metrics)
     title = f"**{run.name}**: NDCG@20 over {seeds} splits, full ranking"
-    return "\n\n".join([title, table(metrics) + "\n" + judged(run), headline + "\n" + relations(run)]) + "\n"
+    return "\n\n".join([title, table(metrics) + "\n" + judged(run), told + relations(run)]) + "\n"
 
 
 def main(arguments: Sequence[str]) -> None:
