@@ -1,8 +1,9 @@
 """Cuts a dataset into train, validation and test so that cold items, or cold users, have no training row at all.
 
 Strategies: item-random (cold items at random), item-temporal (the newest items are cold, the latest pairs held out),
-user-random (cold users at random; of each, the first few rows may be revealed). Of the pairs that are left, the warm
-ones, a small part is held out too.
+user-random (cold users at random; of each, the first few rows may be revealed). The first few rows of each cold item or
+user may be withheld, for `eval.warm_up` to reveal. Of the pairs that are left, the warm ones, a small part is held out
+too.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ class SplitOptions:
     """cold_fraction, validation_cold_fraction: shares of the items (users) that have interactions; the cold ones of
     validation are not those of test, so tuning never sees a test item. warm_fraction, validation_warm_fraction:
     shares of the pairs of the others. revealed: rows of each cold user, the earliest, that training sees. reserved: so
-    many of his earliest rows are never tested, revealed or not, so that splits of one seed that reveal more and less
-    are tested on the same rows; None is `revealed`. A user with no row beyond those is not cold.
+    many of the earliest rows of a cold user or item are never tested, revealed or not, so that more and fewer of them
+    can be revealed and the same rows tested; None is `revealed`. A user or item with no row beyond those is not cold,
+    and the shares are of the others: cold items of a split with reserved rows are more popular than those of one
+    without.
     """
 
     strategy: str = "item-random"
@@ -43,7 +46,7 @@ class SplitOptions:
 
     @property
     def first_tested(self) -> int:
-        """Earliest rows of a cold user that are not tested."""
+        """Earliest rows of a cold user or item that are not tested."""
         return self.revealed if self.reserved is None else self.reserved
 
     def __post_init__(self) -> None:
@@ -58,8 +61,11 @@ class SplitOptions:
                 raise InputError(f"{kind}_fraction and validation_{kind}_fraction sum to {both:g}; leave some to train")
         if not 0 <= self.revealed <= self.first_tested:
             raise InputError(f"revealed is {self.revealed}; it is 0 at least, and at most reserved ({self.reserved})")
-        if self.first_tested and self.strategy != USERS_COLD:
-            raise InputError(f"revealed and reserved are rows of cold users, and {self.strategy} leaves items cold")
+        if self.revealed and self.strategy != USERS_COLD:
+            raise InputError(
+                f"revealed rows are those of cold users, and {self.strategy} leaves items cold; reserve rows instead "
+                "(reserved), which `python -m eval.warm_up` reveals"
+            )
         if self.cold_fraction + self.warm_fraction == 0:
             raise InputError("cold_fraction and warm_fraction are both 0: nothing is left to test on")
 
@@ -73,14 +79,14 @@ def cut(dataset: Dataset, options: SplitOptions | None = None) -> Split:
     Raises InputError where the data cannot be split as asked.
     """
     options = options or SplitOptions()
-    subject = "user_id" if options.strategy == "user-random" else "item_id"
+    subject = "user_id" if options.strategy == USERS_COLD else "item_id"
     items = dataset.items.sort_values("item_id", ignore_index=True)
     log = dataset.interactions.sort_values(["user_id", "item_id"], ignore_index=True)
     _check(items, log, subject, options)
     random = generator(options.seed, "split", options.strategy)
     part = _cold_parts(log, subject, options, random)
     cold = set(log.loc[part != TRAIN, subject])
-    _reveal(part, log, options, random)
+    _reveal(part, log, subject, options, random)
     _hold_out_warm(part, log, options, random)
     part[part == REVEALED] = TRAIN
     parts = [log[part == which].reset_index(drop=True) for which in (TRAIN, VALIDATION, TEST, WITHHELD)]
@@ -133,30 +139,35 @@ def _cold_parts(
     log: pd.DataFrame, subject: str, options: SplitOptions, random: np.random.Generator
 ) -> NDArray[np.int8]:
     """[rows]: the part of each row, all rows of a cold subject in the same one, everything else in TRAIN."""
+    counts = log[subject].value_counts()
+    enough = counts.index[counts > options.first_tested]
     if options.strategy == "item-temporal":
-        first = log.groupby(subject)["timestamp"].min().reset_index()
+        first = log[log[subject].isin(enough)].groupby(subject)["timestamp"].min().reset_index()
         subjects = first.sort_values(["timestamp", subject], ascending=False)[subject].to_numpy(dtype=object)
     else:
-        counts = log[subject].value_counts()
-        enough = counts.index[counts > options.first_tested]
         subjects = random.permutation(np.array(sorted(enough), dtype=object))
     n_test, n_validation = (_share(subjects, f) for f in (options.cold_fraction, options.validation_cold_fraction))
     if n_test + n_validation >= len(subjects):
-        raise InputError(f"{len(subjects)} {subject}s are too few to leave warm ones beside the cold; lower the shares")
+        such = f" with more than {options.first_tested} rows" if options.first_tested else ""
+        raise InputError(
+            f"{len(subjects)} {subject}s{such} are too few to leave warm ones beside the cold; lower the shares"
+        )
     part = np.full(len(log), TRAIN, dtype=np.int8)
     part[log[subject].isin(subjects[:n_test]).to_numpy()] = TEST
     part[log[subject].isin(subjects[n_test : n_test + n_validation]).to_numpy()] = VALIDATION
     return part
 
 
-def _reveal(part: NDArray[np.int8], log: pd.DataFrame, options: SplitOptions, random: np.random.Generator) -> None:
-    """Moves the earliest rows of each cold user to REVEALED and WITHHELD; rows without a time in a drawn order."""
+def _reveal(
+    part: NDArray[np.int8], log: pd.DataFrame, subject: str, options: SplitOptions, random: np.random.Generator
+) -> None:
+    """Moves the earliest rows of each cold subject to REVEALED and WITHHELD; rows without a time in a drawn order."""
     if not options.first_tested:
         return
     rows = np.flatnonzero(part != TRAIN)
     drawn = log.iloc[rows].assign(row=rows, tie=random.permutation(len(rows)))
-    ordered = drawn.sort_values(["user_id", "timestamp", "tie"], na_position="first")
-    turn = ordered.groupby("user_id").cumcount()
+    ordered = drawn.sort_values([subject, "timestamp", "tie"], na_position="first")
+    turn = ordered.groupby(subject).cumcount()
     part[ordered.loc[turn < options.first_tested, "row"]] = WITHHELD
     part[ordered.loc[turn < options.revealed, "row"]] = REVEALED
 

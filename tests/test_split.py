@@ -219,6 +219,42 @@ def test_the_first_rows_of_cold_users_are_revealed_and_the_same_rows_tested() ->
     assert len({split.hash for split in splits.values()}) == 3
 
 
+def transposed() -> Dataset:
+    """`uneven` with users and items changed over: item i01 has one user, i20 has 20."""
+    log = uneven().interactions
+    pairs = [(f"u{item[1:]}", f"i{user[1:]}") for user, item in zip(log["user_id"], log["item_id"], strict=True)]
+    return dataset(pairs, log["timestamp"].tolist())
+
+
+@pytest.mark.parametrize("strategy", ["item-random", "item-temporal"])
+def test_the_first_rows_of_cold_items_are_withheld_and_items_without_more_are_not_cold(strategy: str) -> None:
+    source = transposed()
+    split = cut(source, SplitOptions(strategy, reserved=4, warm_fraction=0))
+    together = [row for part in split.parts.values() for row in rows(part)]
+    assert sorted(together) == sorted(rows(source.interactions))
+    assert len(split.cold_items) == 4  # 20 % and 5 % of the 16 items with more than four rows
+    assert set(split.withheld["item_id"]) == set(split.cold_items)
+    for item in split.cold_items:
+        times = {name: part.loc[part["item_id"] == item, "timestamp"] for name, part in split.parts.items()}
+        tested = [*times["test"], *times["validation"]]
+        assert (len(times["train"]), len(times["withheld"])) == (0, 4)
+        assert max(times["withheld"]) < min(tested)
+
+
+def test_too_few_items_with_reserved_rows_are_told_as_such() -> None:
+    with pytest.raises(InputError, match=r"1 item_ids with more than 19 rows are too few"):
+        cut(transposed(), SplitOptions(reserved=19))
+
+
+def test_a_withheld_pair_that_is_in_another_part_is_refused(tmp_path: Path) -> None:
+    split = cut(transposed(), SplitOptions(reserved=4))
+    again = pd.concat([split.test, split.withheld.head(1)], ignore_index=True)
+    parts = (split.train, split.validation, again, split.withheld)
+    write_split(tmp_path, replace(split, test=again, hash=split_hash(split.items, parts)))
+    with pytest.raises(InputError, match="1 withheld pairs are in another part too"):
+        read_split(tmp_path)
+
+
 def test_a_user_without_a_row_to_test_is_not_cold() -> None:
     split = cut(uneven(), SplitOptions(USERS_COLD, cold_fraction=0.5, revealed=9, warm_fraction=0))
     assert all(int(user[1:]) > 9 for user in split.cold_users)
@@ -243,7 +279,7 @@ def test_a_split_with_withheld_rows_is_read_back_and_more_training_rows_are_refu
     [
         ({"revealed": 3, "reserved": 2}, "at most reserved"),
         ({"revealed": -1}, "0 at least"),
-        ({"strategy": "item-random", "revealed": 1}, "leaves items cold"),
+        ({"strategy": "item-random", "revealed": 1}, "leaves items cold; reserve rows instead"),
     ],
 )
 def test_what_cannot_be_revealed_is_refused(options: dict[str, Any], words: str) -> None:
