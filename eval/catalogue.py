@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from eval.metrics import Counts, Mask, Ranked, hits_of
+from eval.metrics import Counts, Mask, Ranked
 from eval.ranking import USERS_AT_ONCE, Group, Held, Lists
 from llm_aug.data import Split
 
@@ -98,13 +98,12 @@ def catalogue_metrics(
 
 def per_item(lists: Lists, held: Held, group: str, k: int) -> pd.DataFrame:
     """A row per item that competes in the group: item (its catalogue row), relevant, hits (pairs), shown (lists)."""
-    competing = held.groups[group].items
-    relevant, hits = np.zeros(len(competing), dtype=np.int64), np.zeros(len(competing), dtype=np.int64)
-    for start in range(0, len(lists.users), USERS_AT_ONCE):
-        part = slice(start, start + USERS_AT_ONCE)
-        wanted, top = held.relevant[lists.users[part]] & competing, lists.items[part, :k]
-        relevant += wanted.sum(axis=0)
-        hits += np.bincount(top[hits_of(top, wanted)], minlength=len(competing))
+    competing, top = held.groups[group].items, lists.items[:, :k]
+    wanted = held.relevant.matrix[lists.users]
+    relevant = np.bincount(wanted.indices, minlength=len(competing))
+    pairs = np.repeat(np.arange(len(top)), np.diff(wanted.indptr)) * len(competing) + wanted.indices
+    found = np.isin(np.arange(len(top))[:, None] * len(competing) + top, pairs) & (top >= 0)
+    hits = np.bincount(top[found], minlength=len(competing))
     shown = exposure(lists.items, k, len(competing))
     table = pd.DataFrame({"item": np.arange(len(competing)), "relevant": relevant, "hits": hits, "shown": shown})
     return table[competing].reset_index(drop=True)

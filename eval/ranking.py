@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
-from eval.metrics import AUC, METRICS, Ranked, measure
+from eval.metrics import AUC, METRICS, Mask, Ranked, Scores, measure
 from llm_aug import seeds
 from llm_aug.data import Split
 from recommender import Recommender
 from recommender.matrix import pairs_matrix
 
+Cells = TypeVar("Cells", Scores, Mask)
 GROUPS = ("cold", "warm", "overall")
 USERS_AT_ONCE = 256  # with 100,000 items a ranking of them takes half a gigabyte
 
@@ -32,15 +35,25 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Bool [users, items], kept sparse; the rows that are asked for come dense."""
+
+    matrix: csr_matrix
+
+    def __getitem__(self, rows: slice | Sequence[int] | NDArray[np.integer[Any] | np.bool_]) -> Mask:
+        return np.asarray(self.matrix[rows].toarray())
+
+
+@dataclass(frozen=True)
 class Held:
-    """relevant, seen: bool [users, items].
+    """relevant, seen: [users, items].
 
     Items that a user has seen never compete, and so are not relevant to him (a foreign split may hold such rows).
     """
 
     users: Sequence[str]
-    relevant: NDArray[np.bool_]
-    seen: NDArray[np.bool_]
+    relevant: Pairs
+    seen: Pairs
     groups: Mapping[str, Group]
 
 
@@ -63,11 +76,11 @@ def held_out(split: Split, part: str) -> Held:
     rows = split.validation if part == "validation" else split.test
     seen = pd.concat([split.train, split.withheld, *([] if part == "validation" else [split.validation])])
     users, items = pd.Index(sorted(rows["user_id"].unique())), pd.Index(split.items["item_id"])
-    known = pairs_matrix(seen, users, items).astype(bool).toarray()
+    wanted, known = (pairs_matrix(part, users, items).astype(bool) for part in (rows, seen))
     return Held(
         users=list(users),
-        relevant=pairs_matrix(rows, users, items).astype(bool).toarray() & ~known,
-        seen=known,
+        relevant=Pairs(csr_matrix(wanted > known)),
+        seen=Pairs(known),
         groups=_groups(split, users, items),
     )
 
@@ -87,7 +100,7 @@ def per_user(
 ) -> pd.DataFrame:
     """A row per group and user with a relevant item in it: group, user_id, ndcg@10, ..., auc.
 
-    Ties in a seeded order.
+    Ties come in an order of the seed, the group and the user alone.
     """
     return per_user_and_lists(model, held, ks, seed, groups)[0]
 
@@ -100,21 +113,28 @@ def per_user_and_lists(
     parts: dict[str, list[Lists]] = {}
     for start in range(0, len(held.users), USERS_AT_ONCE):
         part = slice(start, start + USERS_AT_ONCE)
-        users = held.users[part]
-        scores = model.scores(users)
+        users = np.array(held.users[part], dtype=object)
+        scores, wanted, unseen = model.scores(held.users[part]), held.relevant[part], ~held.seen[part]
         for group in groups:
             chosen = held.groups[group]
-            relevant = held.relevant[part] & chosen.items & chosen.users[part][:, None]
-            some = relevant.any(axis=1)
+            some = (wanted & chosen.items).any(axis=1) & chosen.users[part]
             if not some.any():
                 continue
-            ties = seeds.generator(seed, "ties", group, start)
-            ranked, values = measure(scores[some], chosen.items & ~held.seen[part][some], relevant[some], ks, ties)
-            parts.setdefault(group, []).append(Lists(start + np.flatnonzero(some), ranked))
-            frames.append(pd.DataFrame({"group": group, "user_id": np.array(users, dtype=object)[some], **values}))
+            keys = np.array([seeds.derive(seed, "ties", group, user) for user in users[some]], dtype=np.uint64)
+            candidates, relevant = (_cut(mask, some, chosen.items) for mask in (unseen, wanted))
+            ranked, values = measure(_cut(scores, some, chosen.items), candidates, relevant, ks, keys)
+            catalogue = np.append(np.flatnonzero(chosen.items), -1).astype(np.int32)
+            parts.setdefault(group, []).append(Lists(start + np.flatnonzero(some), catalogue[ranked]))
+            frames.append(pd.DataFrame({"group": group, "user_id": users[some], **values}))
     columns = ["group", "user_id", *(f"{name}@{k}" for name in METRICS for k in ks), AUC]
     rows = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
     return rows, {group: _joined(lists) for group, lists in parts.items()}
+
+
+def _cut(matrix: Cells, users: Mask, items: Mask) -> Cells:
+    """Rows of users and columns of items, both bool; no copy where all of them are in."""
+    rows = matrix if users.all() else matrix[users]
+    return rows if items.all() else rows[:, np.flatnonzero(items)]
 
 
 def _joined(parts: Sequence[Lists]) -> Lists:

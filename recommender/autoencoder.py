@@ -7,22 +7,23 @@ and no item with history scores less from Mult-VAE. A user without history gets 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
+from scipy.special import expit
 from torch.nn.functional import log_softmax, normalize
 
 from llm_aug.data import Dataset
+from recommender.live import history_rows
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
 from recommender.training import dropout, make_generator, minimise, projection
-
-ROWS_AT_ONCE = 1024
 
 
 @dataclass
@@ -40,7 +41,12 @@ class AutoRec:
     batch_size: int = 64
     learning_rate: float = 5e-3
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({}, {"alpha": 1.0}, {"alpha": 10.0})
+    SPACE: ClassVar[SearchSpace] = {
+        "alpha": Range(1, 30, log=True),
+        "input_dropout": Range(0.2, 0.8),
+        "weight_decay": Range(1e-3, 1e-1, log=True),
+        "learning_rate": Range(0.001, 0.01, log=True),
+    }
 
     def fit(self, dataset: Dataset) -> AutoRec:
         log, generator = to_log(dataset), make_generator(self.seed, "autorec")
@@ -62,12 +68,23 @@ class AutoRec:
             return ((1 + self.alpha * rows) * error.square()).sum(dim=1).mean()
 
         minimise(loss, (encode, inner, decode, outer), examples.shape[0], self, generator, self.weight_decay)
-        self.user_vectors = _encoded(history, hidden)
-        self.decoder, self.bias = decode.detach().numpy(), outer.detach().numpy()
+        self.encoder, self.inner, self.decoder, self.bias = (
+            part.detach().numpy() for part in (encode, inner, decode, outer)
+        )
+        self.user_vectors = self._hidden(_and_empty(history))
         return self
 
+    def _hidden(self, rows: csr_matrix) -> NDArray[np.float32]:
+        return np.asarray(expit(rows @ self.encoder + self.inner))
+
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
-        return _scattered(_outputs(self, users), self.warm, len(self.items))
+        return self._scores(self.user_vectors[self.users.get_indexer(pd.Index(users))])
+
+    def fold_in(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        return self._scores(self._hidden(csr_matrix(history_rows(histories, self.items)[:, self.warm])))
+
+    def _scores(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _scattered(np.asarray(hidden @ self.decoder + self.bias), self.warm, len(self.items))
 
     def variants(self) -> Iterable[AutoRec]:
         return (self,)
@@ -89,7 +106,13 @@ class MultVAE:
     batch_size: int = 64
     learning_rate: float = 2e-3
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({}, {"beta": 1.0})
+    SPACE: ClassVar[SearchSpace] = {
+        "latent": (32, 64, 128),
+        "beta": Range(0.05, 1, log=True),
+        "input_dropout": Range(0.2, 0.8),
+        "weight_decay": Range(1e-3, 1e-1, log=True),
+        "learning_rate": Range(0.001, 0.01, log=True),
+    }
 
     def fit(self, dataset: Dataset) -> MultVAE:
         log, generator = to_log(dataset), make_generator(self.seed, "mult-vae")
@@ -103,13 +126,28 @@ class MultVAE:
             return network.loss(_dense(examples[batch.numpy()]))
 
         minimise(loss, network.parameters(), examples.shape[0], self, generator, self.weight_decay)
-        self.user_vectors = _encoded(history, lambda rows: network.decoded(network.latent(rows, drop=False)[0]))
-        self.decoder, self.bias = network.decode.detach().numpy(), network.outer.detach().numpy()
+        weights = network.encode, network.spread[:, : self.latent], network.gather, network.decode, network.outer
+        self.encoder, self.mean, self.gather, self.decoder, self.bias = (
+            weight.detach().numpy().copy() for weight in weights
+        )
+        self.user_vectors = self._hidden(_and_empty(history))
         return self
 
+    def _hidden(self, rows: csr_matrix) -> NDArray[np.float32]:
+        """What the last layer reads at the mean of the posterior."""
+        lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)))
+        inner = np.tanh(rows @ self.encoder / np.maximum(lengths, 1e-12))
+        return np.asarray(np.tanh(inner @ self.mean @ self.gather), dtype=np.float32)
+
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        return self._scores(self.user_vectors[self.users.get_indexer(pd.Index(users))])
+
+    def fold_in(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        return self._scores(self._hidden(csr_matrix(history_rows(histories, self.items)[:, self.warm])))
+
+    def _scores(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits above the least of the user's."""
-        logits = _outputs(self, users)
+        logits = np.asarray(hidden @ self.decoder + self.bias)
         return _scattered(logits - logits.min(axis=1, keepdims=True), self.warm, len(self.items))
 
     def variants(self) -> Iterable[MultVAE]:
@@ -128,23 +166,18 @@ class _Variational(torch.nn.Module):
         self.decode = projection(options.hidden, items, generator)
         self.outer = torch.nn.Parameter(torch.zeros(items))
 
-    def latent(self, rows: torch.Tensor, drop: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and log variance of each row's posterior: [rows, latent] both."""
-        rows = normalize(rows, dim=1)
-        if drop:
-            rows = dropout(rows, self.options.input_dropout, self.generator)
+    def latent(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log variance of each row's posterior, part of the row dropped: [rows, latent] both."""
+        rows = dropout(normalize(rows, dim=1), self.options.input_dropout, self.generator)
         mean, log_variance = (torch.tanh(rows @ self.encode) @ self.spread).chunk(2, dim=1)
         return mean, log_variance
 
-    def decoded(self, latent: torch.Tensor) -> torch.Tensor:
-        """What the last layer reads: [rows, hidden]."""
-        return torch.tanh(latent @ self.gather)
-
     def loss(self, rows: torch.Tensor) -> torch.Tensor:
         """Negative evidence lower bound, the divergence times beta: mean over the rows."""
-        mean, log_variance = self.latent(rows, drop=True)
+        mean, log_variance = self.latent(rows)
         noise = torch.randn(mean.shape, generator=self.generator)
-        logits = self.decoded(mean + noise * (log_variance / 2).exp()) @ self.decode + self.outer
+        drawn = mean + noise * (log_variance / 2).exp()
+        logits = torch.tanh(drawn @ self.gather) @ self.decode + self.outer
         likelihood = (rows * log_softmax(logits, dim=1)).sum(dim=1)
         divergence = 0.5 * (log_variance.exp() + mean.square() - 1 - log_variance).sum(dim=1)
         self.step += 1
@@ -160,17 +193,9 @@ def _with_history(history: csr_matrix) -> csr_matrix:
     return history[np.diff(history.indptr) > 0]
 
 
-def _encoded(history: csr_matrix, encode: Callable[[torch.Tensor], torch.Tensor]) -> NDArray[np.float32]:
-    """What the last layer reads of each user, and in the last row of one without history: [users + 1, hidden]."""
-    rows = csr_matrix(vstack([history, csr_matrix((1, history.shape[1]), dtype=np.float32)], format="csr"))
-    with torch.no_grad():
-        parts = [encode(_dense(rows[at : at + ROWS_AT_ONCE])) for at in range(0, rows.shape[0], ROWS_AT_ONCE)]
-    return torch.cat(parts).numpy()
-
-
-def _outputs(model: AutoRec | MultVAE, users: Sequence[str]) -> NDArray[np.float32]:
-    """[len(users), items with history]; get_indexer says -1, the last row, of an unknown user."""
-    return np.asarray(model.user_vectors[model.users.get_indexer(pd.Index(users))] @ model.decoder + model.bias)
+def _and_empty(history: csr_matrix) -> csr_matrix:
+    """A row more, of a user without history; get_indexer says -1, the last row, of an unknown user."""
+    return csr_matrix(vstack([history, csr_matrix((1, history.shape[1]), dtype=np.float32)], format="csr"))
 
 
 def _scattered(outputs: NDArray[np.float32], warm: NDArray[np.int64], items: int) -> NDArray[np.float32]:

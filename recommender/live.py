@@ -18,7 +18,7 @@ from recommender import Recommender
 from recommender.matrix import Log
 
 M = TypeVar("M")
-WITH_TEXT = "content, two-tower or fusion"
+WITH_TEXT = "content, two-tower, content-tower or fusion"
 
 
 @runtime_checkable

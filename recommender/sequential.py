@@ -13,17 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, embedding, layer_norm, normalize, relu
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from llm_aug.data import Dataset
 from recommender.features import dense_vectors
+from recommender.live import history_rows
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
 from recommender.sequences import History, Windows, histories, steps, windows
 from recommender.training import dropout, make_generator, minimise, projection
 
@@ -44,7 +47,13 @@ class _Sequential:
     batch_size: int = 16
     learning_rate: float = 5e-3
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    SPACE: ClassVar[SearchSpace] = {
+        "dropout": Range(0.0, 0.5),
+        "id_dropout": Range(0.2, 0.8),
+        "temperature": Range(0.05, 0.3, log=True),
+        "learning_rate": Range(0.001, 0.01, log=True),
+        "epochs": (5, 10, 20),
+    }
     NAME: ClassVar[str]  # under which it draws
 
     def _network(self, generator: torch.Generator) -> torch.nn.Module:
@@ -53,12 +62,42 @@ class _Sequential:
     def fit(self, dataset: Dataset) -> Self:
         generator = make_generator(self.seed, self.NAME)
         network = self._network(generator)
-        self.users, self.user_vectors, self.item_vectors = _learned(dataset, self, network, generator)
+        log = to_log(dataset)
+        entire = histories(dataset, log.users, log.items, self.seed)
+        self.users, self.items = log.users, log.items
+        self.item_vectors, self.start = _learned(dataset, entire, self, network, generator)
+        self.weights = parameters_to_vector(network.parameters()).detach().numpy()
+        self.user_vectors = self._states(entire)
         return self
 
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
-        vectors = self.user_vectors[self.users.get_indexer(pd.Index(users))]
-        return np.asarray(vectors @ self.item_vectors.T / self.temperature, dtype=np.float32)
+        return self._scores(self.user_vectors[self.users.get_indexer(pd.Index(users))])
+
+    def fold_in(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+        known = history_rows(histories, self.items).shape[1]  # refuses an item that is not known
+        places = [self.items.get_indexer(pd.Index(list(dict.fromkeys(history)))) for history in histories]
+        ones = [np.ones(len(own) + 1, np.float32) for own in places]
+        return self._scores(
+            self._states([History(np.append(known, own), w) for own, w in zip(places, ones, strict=True)])
+        )
+
+    def _scores(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(states @ self.item_vectors.T / self.temperature, dtype=np.float32)
+
+    def _states(self, entire: Sequence[History]) -> NDArray[np.float32]:
+        """The last ones, as unit rows: [len(entire), d]."""
+        generator = make_generator(self.seed, self.NAME)  # draws first weights, which are written over
+        network, table = self._network(generator), torch.from_numpy(np.vstack([self.item_vectors, self.start]))
+        vector_to_parameters(torch.from_numpy(self.weights), network.parameters())
+        ends = [one[-self.max_length :] for one in entire]
+        parts = [ends[at : at + AT_ONCE] for at in range(0, len(ends), AT_ONCE)]
+        states = [np.empty((0, self.dimensions), np.float32)]
+        with torch.no_grad():
+            for part in parts:
+                found = network(_inputs(table, windows(part, self.max_length)), 0, generator)
+                last = torch.tensor([len(end.items) - 1 for end in part])
+                states.append(normalize(found[torch.arange(len(part)), last], dim=1).numpy())
+        return np.concatenate(states)
 
     def variants(self) -> Iterable[Self]:
         return (self,)
@@ -86,22 +125,24 @@ class SASRec(_Sequential):
 
 
 def _learned(
-    dataset: Dataset, options: _Sequential, network: torch.nn.Module, generator: torch.Generator
-) -> tuple[pd.Index, NDArray[np.float32], NDArray[np.float32]]:
-    """The users, their last states and of one without history [users + 1, d], the vectors of items [items, d]."""
-    log = to_log(dataset)
-    entire = histories(dataset, log.users, log.items, options.seed)
+    dataset: Dataset,
+    entire: Sequence[History],
+    options: _Sequential,
+    network: torch.nn.Module,
+    generator: torch.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Vectors of items [items, d] and of the start of a history [1, d]."""
     inputs, targets = (
         windows(part, options.max_length) for part in zip(*steps(entire, options.max_length), strict=True)
     )
     items = _Items(torch.from_numpy(dense_vectors(dataset, options.encoder)), options, generator)
-    warm = torch.from_numpy(np.flatnonzero(log.warm))
-    column = torch.from_numpy(np.cumsum(log.warm) - 1)
+    touched = to_log(dataset).warm
+    warm, column = torch.from_numpy(np.flatnonzero(touched)), torch.from_numpy(np.cumsum(touched) - 1)
 
     def loss(batch: torch.Tensor) -> torch.Tensor:
         """Weighted mean over the places of -log softmax of the next item among all items with history."""
         rows, vectors = batch.numpy(), items(drop=True)
-        states = network(items.inputs(vectors, inputs[rows]), options.dropout, generator)
+        states = network(_inputs(items.table(vectors), inputs[rows]), options.dropout, generator)
         place = torch.from_numpy(np.flatnonzero(targets.weights[rows]))
         flat = normalize(embedding(place, states.flatten(0, 1)), dim=1)
         logits = flat @ embedding(warm, vectors).T / options.temperature
@@ -110,20 +151,16 @@ def _learned(
 
     minimise(loss, [*items.parameters(), *network.parameters()], len(inputs.items), options, generator)
     with torch.no_grad():
-        vectors = items(drop=False)
-        ends = [one[-options.max_length :] for one in entire]
-        parts = [ends[at : at + AT_ONCE] for at in range(0, len(ends), AT_ONCE)]
-        last = [_last_states(network, items, vectors, part, options) for part in parts]
-    return log.users, torch.cat(last).numpy(), vectors.numpy()
+        table = items.table(items(drop=False)).numpy()
+    return table[:-1], table[-1:]
 
 
-def _last_states(
-    network: torch.nn.Module, items: _Items, vectors: torch.Tensor, ends: Sequence[History], options: _Sequential
-) -> torch.Tensor:
-    """Unit rows: [len(ends), d]."""
-    states = network(items.inputs(vectors, windows(ends, options.max_length)), 0, items.generator)
-    last = torch.tensor([len(end.items) - 1 for end in ends])
-    return normalize(states[torch.arange(len(ends)), last], dim=1)
+def _inputs(table: torch.Tensor, windows: Windows) -> torch.Tensor:
+    """[windows, length, d]; zero after the end of a window.
+
+    embedding, not indexing: the gradient of indexing adds up in the order in which threads come.
+    """
+    return embedding(torch.from_numpy(windows.items), table) * torch.from_numpy(windows.weights)[:, :, None]
 
 
 class _Items(torch.nn.Module):
@@ -141,11 +178,9 @@ class _Items(torch.nn.Module):
         kept = torch.rand(len(self.features), 1, generator=self.generator) >= self.id_dropout if drop else 1
         return normalize(self.features @ self.text + kept * self.identity, dim=1)
 
-    def inputs(self, items: torch.Tensor, windows: Windows) -> torch.Tensor:
-        """[windows, length, dimensions]; zero after the end of a window."""
-        table = torch.cat([items, normalize(self.start, dim=1)])
-        # embedding, not indexing: the gradient of indexing adds up in the order in which threads come
-        return embedding(torch.from_numpy(windows.items), table) * torch.from_numpy(windows.weights)[:, :, None]
+    def table(self, items: torch.Tensor) -> torch.Tensor:
+        """With the start of a history as the last row: [items + 1, dimensions]."""
+        return torch.cat([items, normalize(self.start, dim=1)])
 
 
 class Recurrent(torch.nn.Module):

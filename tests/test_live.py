@@ -43,15 +43,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "fusion": {"encoder": "hash:64"},
     "ials": {"factors": 4, "regularization": 1.0, "iterations": 200},  # until nothing moves
     "ease": {"l2": 5.0},
+    "autorec": {"hidden": 8, "epochs": 2},
+    "mult-vae": {"hidden": 8, "latent": 4, "epochs": 2},
+    "gru": {"encoder": "hash:16", "dimensions": 8, "max_length": 4, "epochs": 2},
+    "sasrec": {"encoder": "hash:16", "dimensions": 8, "max_length": 4, "epochs": 2},
 }
-FOLDING = ("popularity", "content", "ials", "ease", "two-tower", "fusion")
+FOLDING = ("popularity", "content", "ials", "ease", "two-tower", "fusion", "autorec", "mult-vae", "gru", "sasrec")
 TAKING = ("content", "two-tower", "fusion")
 NEW = tidy_items(pd.DataFrame({"item_id": ["n0", "n1"], "title": ["sweet red fruit juice new", "fast blue car new"]}))
 
 
 @pytest.fixture(scope="module")
 def fitted(tastes: Split) -> Callable[[str], Any]:
-    models = {name: make_student(name, OPTIONS.get(name, {})).fit(tastes.training) for name in {*FOLDING, *TAKING}}
+    rows = tastes.training.interactions
+    in_order = Dataset(tastes.training.items, rows.assign(timestamp=pd.array(range(len(rows)), dtype="Int64")))
+    models = {name: make_student(name, OPTIONS.get(name, {})).fit(in_order) for name in {*FOLDING, *TAKING}}
     return models.__getitem__
 
 
@@ -89,6 +95,24 @@ def test_folding_in_depends_on_no_neighbour_and_no_repeat(
     np.testing.assert_allclose(fold_in(model, [second, [*first, *first]])[::-1], together, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["gru", "sasrec"])
+def test_a_model_of_sequences_reads_the_last_events_in_their_order(name: str, fitted: Callable[[str], Any]) -> None:
+    forth, back, long = fold_in(
+        fitted(name), [["i0", "i1", "i2", "i4"], ["i4", "i2", "i1", "i0"], ["i9", "i8", "i0", "i1", "i2", "i4"]]
+    )
+    assert not np.allclose(forth, back)
+    np.testing.assert_allclose(forth, long, atol=1e-5)  # max_length is 4
+
+
+@pytest.mark.parametrize("name", ["autorec", "mult-vae", "gru", "sasrec"])
+def test_a_stored_network_folds_in_as_before(
+    name: str, fitted: Callable[[str], Any], tastes: Split, tmp_path: Path
+) -> None:
+    save(tmp_path, name, fitted(name), tastes.training)
+    history = histories_of(tastes)[:3]
+    assert np.array_equal(fold_in(load(tmp_path).model, history), fold_in(fitted(name), history))
+
+
 def test_ials_solves_the_equation_of_its_paper(fitted: Callable[[str], Any], tastes: Split) -> None:
     """x = (Y' C Y + l2 I)^-1 Y' C p over the whole catalogue, C = alpha where the user has an event, else 1."""
     model = fitted("ials")
@@ -107,7 +131,9 @@ def test_an_unknown_event_is_refused_by_name(fitted: Callable[[str], Any]) -> No
 def test_a_student_that_cannot_says_which_can() -> None:
     with pytest.raises(InputError, match="object knows the users of its training alone; for new ones train content"):
         fold_in(object(), [["i0"]])
-    with pytest.raises(InputError, match=r"EASE knows an item by its users alone.*train content, two-tower or fusion"):
+    with pytest.raises(
+        InputError, match=r"EASE knows an item by its users alone.*train content, two-tower, content-tower or fusion"
+    ):
         with_items(make_student("ease", {}), NEW)
 
 

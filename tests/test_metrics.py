@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from eval.metrics import FEW, METRICS, auc, hit, measure, mrr, ndcg, precision, rank, recall
+from eval.metrics import FEW, METRICS, Keys, auc, hit, measure, mrr, ndcg, precision, rank, rank_by_key, recall
 
 # One row per user, ranks 1 to 4; relevant items: 2, 1, 6.
 HITS = np.array([[True, False, True, False], [False, False, False, False], [False, True, True, True]])
@@ -152,16 +152,42 @@ def test_random_rankings_against_ranx(k: int) -> None:
         np.testing.assert_allclose(METRICS[ours](hits, counts, k), expected, rtol=0, atol=1e-9, err_msg=ours)
 
 
-def rank_by_sorting_everything(scores, candidates, k: int, ties: np.random.Generator) -> NDArray[np.int32]:
-    """What `rank` means: every item of every user in a drawn order, then sorted by score, equal ones left in place."""
-    allowed = candidates & ~np.isnan(scores)
-    order = ties.permuted(np.tile(np.arange(scores.shape[1], dtype=np.int32), (len(scores), 1)), axis=1)
-    worst = np.finfo(np.float32).min
-    shuffled = np.take_along_axis(np.where(allowed, np.maximum(scores, worst), -np.inf), order, axis=1)
-    depth = min(k, scores.shape[1])
-    top = np.take_along_axis(order, np.argsort(-shuffled, axis=1, kind="stable")[:, :depth], axis=1)
-    ranked = np.where(np.take_along_axis(allowed, top, axis=1), top, -1)
-    return np.pad(ranked, ((0, 0), (0, k - depth)), constant_values=-1)
+def rank_by_sorting_everything(scores, candidates, k: int, keys: Keys) -> NDArray[np.int32]:
+    """What `rank_by_key` means: a user's candidates in the order of his key, then sorted by score, equal ones left."""
+    ranked = np.full((len(scores), k), -1, dtype=np.int32)
+    for user, (row, allowed) in enumerate(zip(scores, candidates & ~np.isnan(scores), strict=True)):
+        drawn = [splitmix(int(keys[user]), item) for item in range(len(row))]
+        order = np.array(sorted(np.flatnonzero(allowed), key=drawn.__getitem__), dtype=np.int64)
+        best = order[np.argsort(-row[order], kind="stable")][:k]
+        ranked[user, : len(best)] = best
+    return ranked
+
+
+def splitmix(seed: int, n: int) -> int:
+    """The n-th number of SplitMix64, with Python's integers."""
+    z = (seed + (n + 1) * 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+    return z ^ (z >> 31)
+
+
+def test_the_order_of_ties_is_that_of_a_published_generator() -> None:
+    """Of seed 1234567, the first five of the reference implementation in C."""
+    expected = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    assert [splitmix(1234567, n) for n in range(5)] == expected
+    order = np.argsort(np.array(expected, dtype=np.uint64))
+    keys = np.array([1234567], dtype=np.uint64)
+    assert rank_by_key(np.zeros((1, 5), np.float32), np.ones(5, bool), 5, keys)[0].tolist() == order.tolist()
+
+
+def drawn_keys(seed: int, users: int) -> Keys:
+    return np.random.default_rng(seed).integers(2**64, size=users, dtype=np.uint64)
 
 
 def drawn_case(seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], int]:
@@ -181,15 +207,42 @@ def drawn_case(seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_], int]:
 @given(seed=st.integers(0, 2**32 - 1))
 def test_the_ranking_is_that_of_a_full_sort_to_the_bit(seed: int) -> None:
     scores, candidates, k = drawn_case(seed)
-    expected = rank_by_sorting_everything(scores, candidates, k, ties(seed))
-    np.testing.assert_array_equal(rank(scores, candidates, k, ties(seed)), expected)
+    keys = drawn_keys(seed, len(scores))
+    expected = rank_by_sorting_everything(scores, candidates, k, keys)
+    np.testing.assert_array_equal(rank_by_key(scores, candidates, k, keys), expected)
+    np.testing.assert_array_equal(rank(scores, candidates, k, ties(seed)), expected)  # draws the same keys
 
 
-def test_one_tied_user_among_many_gets_the_order_drawn_for_him() -> None:
+def test_one_tied_user_among_many_gets_the_order_of_his_key() -> None:
     scores = np.random.default_rng(0).permuted(np.tile(np.arange(500, dtype=np.float32), (20, 1)), axis=1)
     scores[13] = 0
-    expected = rank_by_sorting_everything(scores, np.ones(500, bool), 10, ties(4))
-    np.testing.assert_array_equal(rank(scores, np.ones(500, bool), 10, ties(4)), expected)
+    keys = drawn_keys(4, 20)
+    expected = rank_by_sorting_everything(scores, np.ones(500, bool), 10, keys)
+    np.testing.assert_array_equal(rank_by_key(scores, np.ones(500, bool), 10, keys), expected)
+    alone = rank_by_key(scores[13:14], np.ones(500, bool), 10, keys[13:14])
+    np.testing.assert_array_equal(alone[0], expected[13])  # whoever is ranked with him
+
+
+def test_the_numbers_of_threads_and_of_users_at_once_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    scores, candidates = random.integers(0, 60, (90, 700)).astype(np.float32), random.random((90, 700)) < 0.9
+    relevant, keys = candidates & (random.random((90, 700)) < 0.05), drawn_keys(0, 90)
+    relevant[:, 0] = candidates[:, 0] = True
+    found = []
+    for threads, cells in ((1, 10**9), (1, 1), (2, 1400), (5, 700)):
+        monkeypatch.setattr("eval.metrics.THREADS", threads)
+        monkeypatch.setattr("eval.metrics.CELLS", cells)
+        found.append((rank_by_key(scores, candidates, 20, keys), auc(scores, candidates, relevant)))
+    for ranked, shares in found[1:]:
+        np.testing.assert_array_equal(ranked, found[0][0])
+        np.testing.assert_array_equal(shares, found[0][1])
+
+
+def test_an_error_in_a_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eval.metrics.THREADS", 2)
+    monkeypatch.setattr("eval.metrics.CELLS", 1)
+    with pytest.raises(IndexError):
+        rank_by_key(np.zeros((3, 4), np.float32), np.ones(4, bool), 2, drawn_keys(0, 2))
 
 
 def slow_auc(scores: list[float], candidates: list[bool], relevant: list[bool]) -> float:
@@ -237,7 +290,7 @@ def test_auc_of_few_and_of_many_relevant_items_agree_with_the_loop() -> None:
 
 def test_measure_names_every_metric_and_cutoff() -> None:
     scores = np.array([[3, 2, 1]], dtype=np.float32)
-    ranked, values = measure(scores, np.ones(3, bool), np.array([[False, True, False]]), (1, 2), ties())
+    ranked, values = measure(scores, np.ones(3, bool), np.array([[False, True, False]]), (1, 2), drawn_keys(0, 1))
     assert ranked.tolist() == [[0, 1]]
     assert list(values) == [*(f"{name}@{k}" for name in METRICS for k in (1, 2)), "auc"]
     assert (values["hit@1"].tolist(), values["hit@2"].tolist(), values["auc"].tolist()) == ([0], [1], [0.5])

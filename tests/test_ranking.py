@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from eval.metrics import METRICS
-from eval.ranking import Group, Held, held_out, per_user, per_user_and_lists
+from eval.ranking import Group, Held, Pairs, held_out, per_user, per_user_and_lists
 from llm_aug.data import Split, tidy_interactions, tidy_items
 
 
@@ -48,7 +49,7 @@ def test_of_a_split_that_leaves_users_cold_the_groups_are_users(fruit: Split) ->
         "warm": [True, False],
         "overall": [True, True],
     }
-    assert names(fruit, held.seen[1]) == ["apple", "quince"]  # what was withheld of dan is no candidate either
+    assert names(fruit, held.seen[[1]][0]) == ["apple", "quince"]  # what was withheld of dan is no candidate either
     rows = per_user(Fixed(3, 5, 4, 2, 1), held, (1,), seed=0)
     assert dict(zip(zip(rows["group"], rows["user_id"], strict=True), rows["ndcg@1"], strict=True)) == {
         ("cold", "dan"): 1.0,
@@ -60,8 +61,6 @@ def test_of_a_split_that_leaves_users_cold_the_groups_are_users(fruit: Split) ->
 
 class Fixed:
     """Every user gets the same scores, in catalogue order."""
-
-    GRID = ({},)
 
     def __init__(self, *row: float) -> None:
         self.row = np.array(row, dtype=np.float32)
@@ -79,8 +78,8 @@ def names(split: Split, mask: NDArray[np.bool_]) -> list[str]:
 def test_what_is_held_out(fruit: Split) -> None:
     held = held_out(fruit, "test")
     assert held.users == ["ann", "bob", "dan"]
-    assert [names(fruit, row) for row in held.relevant] == [["pear", "fig"], ["fig"], ["apple"]]
-    assert [names(fruit, row) for row in held.seen] == [["apple", "plum"], ["apple", "pear"], []]
+    assert [names(fruit, row) for row in held.relevant[:]] == [["pear", "fig"], ["fig"], ["apple"]]
+    assert [names(fruit, row) for row in held.seen[:]] == [["apple", "plum"], ["apple", "pear"], []]
     assert all(group.users.all() for group in held.groups.values())
     assert {name: names(fruit, group.items) for name, group in held.groups.items()} == {
         "cold": ["plum", "fig"],
@@ -91,12 +90,16 @@ def test_what_is_held_out(fruit: Split) -> None:
 
 def test_validation_sees_the_training_rows_only(fruit: Split) -> None:
     held = held_out(fruit, "validation")
-    assert (held.users, names(fruit, held.relevant[0]), names(fruit, held.seen[0])) == (["ann"], ["plum"], ["apple"])
+    assert (held.users, names(fruit, held.relevant[:][0]), names(fruit, held.seen[:][0])) == (
+        ["ann"],
+        ["plum"],
+        ["apple"],
+    )
 
 
 def test_a_held_out_row_that_was_seen_before_is_not_relevant(fruit: Split) -> None:
     twice = Split(**{**vars(fruit), "test": log("bob apple", "bob fig")})
-    assert names(fruit, held_out(twice, "test").relevant[0]) == ["fig"]
+    assert names(fruit, held_out(twice, "test").relevant[:][0]) == ["fig"]
 
 
 def test_per_user_by_hand(fruit: Split) -> None:
@@ -149,8 +152,9 @@ def test_a_group_that_nobody_has_gives_no_rows(fruit: Split) -> None:
     ]
 
 
-def test_users_in_chunks_are_the_users_at_once(tastes: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    held, row = held_out(tastes, "test"), np.random.default_rng(0).random(60)
+@pytest.mark.parametrize("levels", [10**6, 4])
+def test_users_in_chunks_are_the_users_at_once(levels: int, tastes: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, row = held_out(tastes, "test"), np.random.default_rng(0).integers(0, levels, 60)
     whole = per_user(Fixed(*row), held, (5, 20), seed=0)
     monkeypatch.setattr("eval.ranking.USERS_AT_ONCE", 7)
     chunked = Fixed(*row)
@@ -160,6 +164,15 @@ def test_users_in_chunks_are_the_users_at_once(tastes: Split, monkeypatch: pytes
         whole.sort_values(keys, ignore_index=True), chunks.sort_values(keys, ignore_index=True)
     )
     assert chunked.asked == held.users
+
+
+def test_the_lists_of_a_group_hold_its_items_alone(tastes: Split) -> None:
+    held = held_out(tastes, "test")
+    lists = per_user_and_lists(Fixed(*range(60)), held, (5, 60), seed=0)[1]
+    for group, found in lists.items():
+        unseen = held.groups[group].items & ~held.seen[found.users]
+        for row, allowed in zip(found.items, unseen, strict=True):
+            assert row[row >= 0].tolist() == np.flatnonzero(allowed)[::-1].tolist()
 
 
 def test_order_of_ties_follows_the_seed(tastes: Split) -> None:
@@ -198,7 +211,7 @@ def some_without_relevant(users: int = 600, items: int = 40) -> Held:
     relevant[::3] = False
     seen = (random.random((users, items)) < 0.1) & ~relevant
     group = Group(np.ones(users, dtype=bool), np.ones(items, dtype=bool))
-    return Held([f"u{n}" for n in range(users)], relevant, seen, {"overall": group})
+    return Held([f"u{n}" for n in range(users)], *(Pairs(csr_matrix(m)) for m in (relevant, seen)), {"overall": group})
 
 
 def test_the_lists_are_those_that_were_measured() -> None:
@@ -207,10 +220,10 @@ def test_the_lists_are_those_that_were_measured() -> None:
     found = lists["overall"]
     assert [held.users[n] for n in found.users] == rows["user_id"].tolist()
     assert found.items.shape == (len(rows), 20)
-    hits = held.relevant[found.users[:, None], found.items] & (found.items >= 0)
+    hits = np.take_along_axis(held.relevant[found.users], found.items, axis=1) & (found.items >= 0)
     wanted = held.relevant[found.users].sum(axis=1)
     np.testing.assert_allclose(hits.sum(axis=1) / wanted, rows["recall@20"])
-    assert not (held.seen[found.users[:, None], found.items] & (found.items >= 0)).any()
+    assert not (np.take_along_axis(held.seen[found.users], found.items, axis=1) & (found.items >= 0)).any()
 
 
 def test_a_group_that_nobody_has_gives_no_lists(fruit: Split) -> None:
@@ -230,7 +243,7 @@ def test_per_user_rows_against_ranx_where_some_have_nothing_to_find() -> None:
     rows, lists = per_user_and_lists(Noise(*[0] * 40), held, (5, 20), seed=0, groups=("overall",))
     truth = {
         user: {f"i{item}": 1 for item in np.flatnonzero(row)}
-        for user, row in zip(held.users, held.relevant, strict=True)
+        for user, row in zip(held.users, held.relevant[:], strict=True)
         if row.any()
     }
     listed = zip(lists["overall"].users, lists["overall"].items, strict=True)

@@ -27,7 +27,7 @@ from recommender.live import Embeds, FoldsIn, Shelf, fold_in, history_rows, with
 
 EVENTS, K = 20, 20
 TOPICS, WORDS, PER_TOPIC = 50, 20_000, 400
-LIVE = ("popularity", "content", "ials", "ease", "two-tower", "fusion")
+LIVE = ("popularity", "content", "ials", "ease", "two-tower", "fusion", "autorec", "mult-vae", "gru", "sasrec")
 NEW_ITEMS = 20  # a vstack of the catalogue each: the median settles at once
 
 Histories = list[list[str]]

@@ -28,7 +28,9 @@ BENCHES = {
     "duplicates": "Greedy removal of near-duplicates among 100,000 vectors, against semhash and brute force.",
     "cascade": "The whole filter on texts of which 30 % are repeats, against encoding every text.",
     "metrics": "Rankings and metrics of 50,000 users over 20,000 items, against ranx on the same scores.",
+    "equality": "iALS, BPR and EASE against implicit and the closed formula: NDCG@20 and its spread over seeds.",
     "latency": "Milliseconds to one new user's top 20 and to one new item, by student.",
+    "false_alarms": "How often the same real rows are called a gain or a harm, by student and number of seeds.",
     "crash": "Stages killed at seeded file-system events and run again: equal to an undisturbed run?",
 }
 SECTION = re.compile(r"^## (\w+)\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
