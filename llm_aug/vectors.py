@@ -59,14 +59,15 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         if self.model is None:
-            self.model = _load_sentence_model(self.source, self.dtype)
+            self.model = load_sentence_model(self.source, self.dtype)
         cleaned = _clean(texts)
         vectors = self.model.encode(cleaned or [""], batch_size=32, show_progress_bar=False)  # sorts by length itself
         filled = np.array([bool(text) for text in cleaned], dtype=bool)
         return unit(vectors[: len(texts)] * filled[:, None])
 
 
-def _load_sentence_model(source: str, dtype: str) -> Any:
+def load_sentence_model(source: str, dtype: str) -> Any:
+    """Raises Unavailable."""
     import torch
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging as transformers_logging
