@@ -101,6 +101,21 @@ def run(
     _show_run(run_recipe(load_recipe(config, overrides or ()), output or Path("runs") / config.stem, resume), as_json)
 
 
+def optimize(
+    config: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Where the search begins.")],
+    output: Output,
+    trials: Annotated[int, typer.Option(min=1, help="Recipes to try, the given one among them.")] = 20,
+    student: Annotated[str, typer.Option(help="Whose overall NDCG@20 on validation counts.")] = "ease",
+    seed: Seed = 0,
+    overrides: Set = None,
+) -> None:
+    """Search volume, filter thresholds, weight and arms on validation alone, for a better recipe."""
+    from llm_aug.optimize import Search
+    from llm_aug.optimize import optimize as search_recipe
+
+    typer.echo(search_recipe(Search(config, tuple(overrides or ()), student, seed), trials, output), nl=False)
+
+
 def status(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or of one stage.")],
     as_json: Json = False,
@@ -162,6 +177,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "report": report,
     "run": run,
+    "optimize": optimize,
     "status": status,
 }
 

@@ -13,7 +13,7 @@ Encoder = Annotated[str | None, typer.Option(help="minilm, hash:DIM, tfidf:DIM, 
 Model = Annotated[str | None, typer.Option(help="builtin:mini, a hub id, a folder, scripted:FILE.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
-Style = Annotated[str | None, typer.Option(help="Of the task, as in rewrite's describe or paraphrase; or a FILE.md.")]
+Style = Annotated[str | None, typer.Option(help="As in rewrite's describe, or mix's users; or a FILE.md.")]
 Number = Annotated[int | None, typer.Option()]
 Fraction = Annotated[float | None, typer.Option()]
 Columns = Annotated[list[str] | None, typer.Option(metavar="OURS=THEIRS", help="item_id=asin: their column as ours.")]
@@ -23,12 +23,12 @@ Preview = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Show N prompts, answers and verdicts, and write nothing.")
 ]
 Patience = Annotated[float | None, typer.Option(help="End with exit code 75 when the model says nothing for so long.")]
-TaskOptions = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option that only the task has.")]
+TaskOptions = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the task or generator.")]
 MaybeOutput = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write; a killed run goes on.")]
 Task = Annotated[str | None, typer.Option(help="rewrite, history, review, profile; interactions: users of cold items.")]
 Generator = Annotated[
     str | None,
-    typer.Option(help="Without a model: funnel, random, active, shuffled, popular-items, similar-reviews, ..."),
+    typer.Option(help="Without a model: funnel, random, popular-items, noise, transform, mix, vae, gan, ..."),
 ]
 Source = Annotated[
     Path | None,
@@ -38,8 +38,8 @@ Synthetic = Annotated[list[Path] | None, typer.Option(metavar="KEPT", help="Samp
 Fixed = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the student: factors=32.")]
 # All of `recommender.STUDENTS`, which is not imported here: help is to be quick.
 STUDENTS_HELP = (
-    "two-tower, fusion, content, ials, ease, popularity, bpr, lightgcn, mf, gru, sasrec, autorec, mult-vae, mlp, "
-    "logistic or linear."
+    "two-tower, content-tower, fusion, content, ials, ease, popularity, bpr, lightgcn, mf, gru, sasrec, autorec, "
+    "mult-vae, mlp, logistic, linear or direct."
 )
 Events = Annotated[
     Path | None,
@@ -80,7 +80,7 @@ def split(
     revealed: Annotated[
         int | None, typer.Option(help="user-random: first rows of a cold user that train holds.")
     ] = None,
-    reserved: Annotated[int | None, typer.Option(help="First rows of a cold user that test leaves out.")] = None,
+    reserved: Annotated[int | None, typer.Option(help="First rows of a cold item or user that no part holds.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Cut train, validation and test so that cold items, or cold users, have no training row but revealed ones."""
@@ -95,7 +95,7 @@ def split(
 def finetune(
     split: SplitFolder,
     output: Output,
-    task: Annotated[str, typer.Option(help="What to learn, as in judge or rewrite/describe,rewrite/expand,judge.")],
+    task: Annotated[str, typer.Option(help="What to learn, as in judge, rewrite/describe,history, or encoder.")],
     model: Model = None,
     style: Style = None,
     encoder: Encoder = None,
@@ -114,11 +114,11 @@ def finetune(
     device: Device = None,
     seed: Seed = 0,
 ) -> None:
-    """Train a LoRA adapter on the tasks' own examples, from training data alone."""
+    """Train a LoRA adapter on the tasks' own examples, or the text encoder on the log; on training data alone."""
     from llm_aug import pipeline
     from llm_aug.config import recipe_of
 
-    options = {
+    options: dict[str, Any] = {
         "tasks": task.split(","),
         "limit": limit,
         "per_task": per_task,
@@ -131,9 +131,27 @@ def finetune(
         "bf16": bf16,
         "load_in_4bit": load_in_4bit,
     }
+    if task == "encoder":
+        tuning = _encoder_tuning({**options, "tasks": None, "model": model, "style": style, "device": device})
+        recipe = recipe_of(encoder_tuning=tuning, encoder=encoder, seeds=[seed])
+        pipeline.tune_encoder(recipe, split, output)
+        return
     shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": {"device": device}}
     recipe = recipe_of(finetune=options, rewrite={"style": style}, seeds=[seed], **shared)
     pipeline.finetune(recipe, split, output)
+
+
+def _encoder_tuning(flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags as options of the encoder's tuning. Raises InputError for one that it does not have."""
+    from llm_aug.errors import InputError
+
+    names = {"lora_r": "lora_r", "learning_rate": "learning_rate", "num_train_epochs": "epochs"}
+    names["per_device_train_batch_size"] = "batch_size"
+    for name, value in flags.items():
+        if value is not None and name not in names:
+            known = ", ".join(f"--{flag.replace('_', '-')}" for flag in ("encoder", "seed", *names))
+            raise InputError(f"--{name.replace('_', '-')} says nothing to --task encoder, which takes {known}")
+    return {names[name]: value for name, value in flags.items() if value is not None}
 
 
 def generate(
@@ -161,15 +179,19 @@ def generate(
 ) -> None:
     """Ask a model for item texts, or for users of cold items; killed, the same command goes on."""
     from llm_aug import pipeline
+    from llm_aug.classics import CLASSICS
     from llm_aug.config import recipe_of
     from llm_aug.errors import InputError
     from llm_aug.tasks import TASKS
 
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
-    asked = {task: {"style": style, "limit": limit, "copies": copies, **sampling}} if task in TASKS else {}
+    of_task = {"style": style, "limit": limit, "copies": copies, **sampling}
     engine = {"device": device, "dtype": dtype, "batch_tokens": batch_tokens, "stall_minutes": stall_minutes}
     shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": engine}
-    own = [f"{task}.{entry}" for entry in option or ()]
+    section, asked = task, dict[str, Any]({task: of_task} if task in TASKS else {})
+    if generator in CLASSICS:
+        section, asked = f"classics.{generator}", {"classics": {generator: {"style": style}}}
+    own = [f"{section}.{entry}" for entry in option or ()]
     recipe = recipe_of(own, **asked, seeds=[seed], failed_share=0, **shared)
     if preview is not None:
         for block in pipeline.preview(recipe, str(task), split, adapter, preview):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -17,6 +18,7 @@ from eval.arguments import checked_students
 from eval.cold_start import EvaluateOptions
 from eval.split import SplitOptions
 from llm_aug.candidates import FunnelOptions
+from llm_aug.classics import CLASSICS, Classic, load_classic
 from llm_aug.clean import CleanOptions
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.item_controls import ITEM_CONTROLS
@@ -24,9 +26,11 @@ from llm_aug.prompt import load_template
 from llm_aug.sections import Asked, Data, Engine, Finetune, Section, asked_section, filter_section
 from llm_aug.simulate import SimulateOptions
 from llm_aug.tasks import task_class
+from recommender.encoder_options import EncoderTuning
 
-PARTS = ("funnel", "random", "active", "shuffled", "llm", "history", *ITEM_CONTROLS)
-ARMS = Literal[(*PARTS, *(f"{part}+rewrite" for part in PARTS))]  # type: ignore[valid-type]
+PARTS = ("funnel", "random", "active", "shuffled", "llm", "history", *ITEM_CONTROLS, *CLASSICS)
+MIXES = (*PARTS, *(f"{one}+{other}" for one, other in combinations(PARTS, 2)))
+ARMS = Literal[(*MIXES, *(f"{mix}+rewrite" for mix in MIXES))]  # type: ignore[valid-type]
 # What several sections share is said once, at this place.
 ELSEWHERE = {
     "split.seed": "seeds",
@@ -39,6 +43,7 @@ ELSEWHERE = {
     "interactions.seed": "seeds",
     "interactions.split_hash": "split",
     "interactions.stall_seconds": "engine.stall_minutes",
+    "encoder_tuning.seed": "seeds",
     "evaluate.encoder": "encoder",
 }
 
@@ -51,7 +56,8 @@ class Recipe(Section):
     """seeds: one split, and all that follows from it, per seed. finetune: null asks the model as it is, or with
     `adapter`, a folder that was tuned before, here or on another catalogue; {seed} in its name is the seed.
 
-    failed_share: a run goes on where at most this share of the requests got no answer.
+    failed_share: a run goes on where at most this share of the requests got no answer. classics: options of each by its
+    name, as in {mix: {style: users}}.
     """
 
     data: Data | None = None
@@ -61,6 +67,7 @@ class Recipe(Section):
     model: str = "builtin:mini"
     adapter: str | None = None
     encoder: str = "minilm"
+    encoder_tuning: EncoderTuning | None = None
     engine: Engine = Engine.model_validate({})
     funnel: FunnelOptions = FunnelOptions()
     finetune: Finetune | None = Finetune.model_validate({})
@@ -69,6 +76,7 @@ class Recipe(Section):
     review: Review = Review()  # type: ignore[valid-type]
     profile: Profile = Profile()  # type: ignore[valid-type]
     interactions: SimulateOptions = SimulateOptions()
+    classics: dict[str, dict[str, Any]] = Field({})
     filter: Filters = Filters()  # type: ignore[valid-type]
     arms: tuple[ARMS, ...] = ("funnel", "random", "active", "llm", "llm+rewrite")  # type: ignore[valid-type]
     evaluate: EvaluateOptions = EvaluateOptions()
@@ -81,6 +89,8 @@ class Recipe(Section):
             raise InputError("adapter and finetune are both set; with finetune: null the adapter is used as it is")
         load_template("rewrite", self.asked("rewrite").options["style"])
         _ = self.interactions.judge.prompt_hash
+        for name in self.classics:
+            self.classic(name)
         for name in ("seeds", "arms"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
@@ -96,6 +106,9 @@ class Recipe(Section):
         """The section of a task."""
         found: Asked = getattr(self, task)
         return found
+
+    def classic(self, name: str) -> Classic:
+        return load_classic(name, **self.classics.get(name, {}))
 
     def task_options(self, task: str) -> dict[str, Any]:
         """What `load_task` takes: the task's section, and what the recipe says for all stages."""

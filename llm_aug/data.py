@@ -51,8 +51,8 @@ class Split:
 
     items: the whole catalogue. train, validation, test: interactions. A cold item has a catalogue row and all of its
     interactions in validation or all of them in test; a cold user likewise, but for the first `revealed` of them, which
-    are in train. withheld: what cold users did next, which no part holds, so that a split that reveals more of them is
-    tested on the same rows.
+    are in train. withheld: the first rows of cold items, or what cold users did next, which no part holds, so that more
+    of them can be revealed and the same rows tested.
     """
 
     items: pd.DataFrame
@@ -227,7 +227,7 @@ def write_split(folder: Path, split: Split) -> None:
 
 def read_split(folder: Path) -> Split:
     """Reads a split and checks it: a cold item with a training row is refused, as is a cold user with more than
-    were revealed, and a wrong hash.
+    were revealed, a withheld pair that is in another part, and a wrong hash.
 
     A split laid out by someone else may leave out `hash`, `cold_items` and `cold_users`: they are worked out.
     """
@@ -245,6 +245,7 @@ def read_split(folder: Path) -> Split:
     unknown = (set(held["item_id"]) | set(train["item_id"])) - set(items["item_id"])
     if unknown:
         raise InputError(f"{folder}: {len(unknown)} items have interactions but no row in items, e.g. {min(unknown)!r}")
+    _check_withheld(folder, rest, (train, validation, test))
     return Split(
         items=items,
         train=train,
@@ -258,6 +259,13 @@ def read_split(folder: Path) -> Split:
         revealed=revealed,
         **({"withheld": rest[0]} if rest else {}),
     )
+
+
+def _check_withheld(folder: Path, withheld: Sequence[pd.DataFrame], parts: Sequence[pd.DataFrame]) -> None:
+    pairs = [set(zip(part["user_id"], part["item_id"], strict=True)) for part in (*withheld, *parts)]
+    twice = pairs[0].intersection(set().union(*pairs[1:])) if withheld else set()
+    if twice:
+        raise InputError(f"{folder}: {len(twice)} withheld pairs are in another part too, e.g. {min(twice)}")
 
 
 def _cold(

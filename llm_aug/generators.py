@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from llm_aug.answers import say
 from llm_aug.backends import LLM, load_llm
+from llm_aug.classics import CLASSICS, TEXTS, Context
+from llm_aug.classics.budgets import Volume, funnel_volume, volume_of
+from llm_aug.classics.log import canonical
+from llm_aug.classics.making import CHECKPOINTS, options_of, write_classic
 from llm_aug.config import Recipe
-from llm_aug.data import Split, item_texts, read_split
+from llm_aug.controls import SHUFFLED_TEXTS, other_texts
+from llm_aug.data import Dataset, Split, item_texts, read_split
 from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
+from llm_aug.files import fingerprint, write_parquet
 from llm_aug.finetune_record import tuned_on
 from llm_aug.generate import GenerateOptions, generate
 from llm_aug.ingredients import (
@@ -33,17 +39,19 @@ from llm_aug.item_controls import ITEM_CONTROLS, as_many_as, of_few_events, writ
 from llm_aug.learn import candidates_of
 from llm_aug.preview import shown
 from llm_aug.sections import Engine
+from llm_aug.seen import NOTHING, hashes_of, leak, read_seen, write_seen
 from llm_aug.similar_reviews import similar_reviews
 from llm_aug.simulate import GENERATORS, simulate
-from llm_aug.sources.samples import read_samples
+from llm_aug.sources.samples import FILES, read_samples
 from llm_aug.stage import Outcome, once
-from llm_aug.tasks import TASKS, load_task
-from llm_aug.vectors import Cached, load_encoder
+from llm_aug.tables import samples_table
+from llm_aug.tasks import TASKS, load_task, reads_interactions
+from llm_aug.vectors import Cached, Vectors, load_encoder
 
 JUDGED = "interactions"
 ASKED = (*TASKS, JUDGED)
 SIMILAR = "similar-reviews"
-UNASKED = (*GENERATORS[1:], *ITEM_CONTROLS, SIMILAR)
+UNASKED = (*GENERATORS[1:], *ITEM_CONTROLS, SIMILAR, SHUFFLED_TEXTS, *CLASSICS)
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,12 @@ def generate_samples(recipe: Recipe, wanted: Wanted, split: Path, adapter: Path 
         raise InputError(f"no generator {wanted.generator!r}; {did_you_mean(wanted.generator, UNASKED)}")
     if wanted.generator in ITEM_CONTROLS:
         return controls(recipe, wanted.generator, split, wanted.source, output)
+    if wanted.generator in CLASSICS:
+        return classic(recipe, wanted.generator, split, wanted.source, output)
     if wanted.generator == SIMILAR:
         return similar(recipe, split, wanted.source, output)
+    if wanted.generator == SHUFFLED_TEXTS:
+        return shuffled_texts(recipe, split, wanted.source, output)
     if wanted.task in TASKS:
         return ask(recipe, wanted.task, split, adapter, output, wanted.source)
     if wanted.source is not None:
@@ -101,7 +113,9 @@ def ask(
             stall_seconds=recipe.engine.stall_seconds,
         )
         tuned = _tuned(adapter, found)
-        result = generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, output)
+        llm = _llm(recipe.model, adapter, recipe.engine)
+        _record(output, found, adapter, source, log=reads_interactions(task))
+        result = generate(task, found.training, llm, options, output)
         return _answered(recipe, str(result), {**asdict(result), **tuned})
 
     return once(output, name, made, work, size=size)
@@ -150,6 +164,7 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
         options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash, stall_seconds=patience)
         tuned = _tuned(adapter, found) if generator == "llm" else {}
         llm = _llm(recipe.model, adapter, recipe.engine) if generator == "llm" else None
+        _record(output, found, adapter if generator == "llm" else None)
         result = simulate(generator, candidates, found.training, output, options, llm)
         counts = {key: value for key, value in asdict(result).items() if key != "auc"}
         return _answered(recipe, str(result), {**counts, **tuned})
@@ -173,6 +188,7 @@ def controls(recipe: Recipe, control: str, split: Path, source: Path | None, out
         found = read_split(split)
         wanted = of_few_events(found.training, **few) if source is None else as_many_as(read_samples(source))
         encoder = Cached(load_encoder(recipe.encoder, item_texts(found.training))) if "encoder" in made else None
+        _record(output, found, source)
         result = write_controls(control, wanted, found.training, output, encoder, recipe.seed, found.hash)
         return Outcome(str(result), asdict(result))
 
@@ -189,10 +205,67 @@ def similar(recipe: Recipe, split: Path, source: Path | None, output: Path) -> O
         found = read_split(split)
         reviews = read_samples(source) if source is not None else []
         encoder = Cached(load_encoder(recipe.encoder, item_texts(found.training)))
+        _record(output, found, source)
         result = similar_reviews(found.training, reviews, encoder, output, split_hash=found.hash)
         return Outcome(str(result), asdict(result))
 
     return once(output, SIMILAR, made, work)
+
+
+def shuffled_texts(recipe: Recipe, split: Path, source: Path | None, output: Path) -> Outcome:
+    """The texts of source on the wrong items, as kept.parquet: a filter, which kept them, would now drop them all."""
+    if source is None:
+        raise InputError(f"{SHUFFLED_TEXTS} are those of other samples: name them with --from KEPT")
+    made = {"split": split_content(split), "from": content(samples_file(source)), "seed": recipe.seed}
+
+    def work() -> Outcome:
+        texts = other_texts(read_samples(source), recipe.seed)
+        write_parquet(output / FILES[0], samples_table(texts))
+        if (seen := read_seen(source)) is not None:
+            write_seen(output, seen)
+        return Outcome(f"{len(texts)} texts given to other items", {"asked": len(texts), "parsed": len(texts)})
+
+    return once(output, SHUFFLED_TEXTS, made, work)
+
+
+def classic(recipe: Recipe, name: str, split: Path, source: Path | None, output: Path) -> Outcome:
+    """As many pairs, or texts, as source has; or as the funnel, or a history, would be asked for."""
+    maker, options = recipe.classic(name), recipe.task_options("history")
+    few = {key: options[key] for key in ("users_with_at_most", "events")}
+    made: dict[str, Any] = {"generator": name, "options": options_of(maker), "split": split_content(split)}
+    made |= {"encoder": identity(recipe.encoder), "seed": recipe.seed}
+    made |= {**few, "funnel": recipe.section("funnel")} if source is None else {"from": content(samples_file(source))}
+
+    def work() -> Outcome:
+        found = read_split(split)
+        training = canonical(found.training)
+        if source is not None:
+            volume = volume_of(maker.style, read_samples(source))
+        elif maker.style in TEXTS:
+            volume = Volume(len(training.items))
+        elif found.by_users:
+            users = of_few_events(training, **few)
+            volume = Volume(sum(users.values()), users)
+        else:
+            volume = funnel_volume(training, recipe.funnel)
+        folder = output / CHECKPOINTS / fingerprint(made)
+        context = Context(volume.total, recipe.seed, folder, partial(_vectors, recipe.encoder, training), volume.users)
+        _record(output, found, source)
+        result = write_classic(name, maker, training, context, output, found.hash)
+        return Outcome(str(result), asdict(result))
+
+    return once(output, f"{name}/{maker.style}", made, work)
+
+
+def _vectors(encoder: str, training: Dataset) -> Vectors:
+    texts = item_texts(training)
+    return Cached(load_encoder(encoder, texts)).encode(texts)
+
+
+def _record(output: Path, split: Split, *sources: Path | None, log: bool = True) -> None:
+    """What the samples may tell of, before there are any: the log, and what an adapter or other samples have seen."""
+    earlier = [seen for place in sources if place is not None and (seen := read_seen(place)) is not None]
+    write_seen(output, hashes_of(split.training) if log else NOTHING, *earlier)
 
 
 @lru_cache(maxsize=1)
@@ -207,6 +280,11 @@ def _tuned(adapter: Path | None, split: Split) -> dict[str, str]:
         return {}
     words = tuned_on(adapter, split)
     say(f"adapter {adapter}: tuned on {words}")
+    seen = read_seen(adapter)
+    if seen is None:
+        say(f"adapter {adapter}: has no record of its examples, so nobody can tell if held-out rows were among them")
+    elif told := leak(split, seen):
+        say(f"adapter {adapter}: has learnt from {told}; `evaluate` refuses what it makes")
     return {"adapter_tuned_on": words}
 
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from llm_aug import seeds
 from llm_aug.answers import say
-from llm_aug.candidates import Candidates, find_candidates, read_candidates
+from llm_aug.candidates import Candidates, find_candidates, play_cold, read_candidates
 from llm_aug.config import Recipe
-from llm_aug.data import Example, Split
+from llm_aug.data import Dataset, Example, Split
 from llm_aug.errors import InputError
-from llm_aug.files import fingerprint
+from llm_aug.files import fingerprint, write_json
 from llm_aug.finetune_options import FinetuneOptions
+from llm_aug.finetune_record import catalogue_hash
 from llm_aug.generate import dataset_hash
 from llm_aug.ingredients import asked_for, identity, met
+from llm_aug.seen import NOTHING, Hashes, hashes_of
 from llm_aug.simulate import judge_examples
-from llm_aug.tasks import Task, load_task
+from llm_aug.tasks import Task, load_task, reads_interactions
 from llm_aug.tasks.judge import Judge
+from llm_aug.tuned_encoder import TUNING_RECORD, check_encoder
 from llm_aug.vectors import cache_folder
 
 VALIDATION_SHARE = 0.1
@@ -25,9 +31,13 @@ _ELSEWHERE = ("model", "seed", "device", "trust_remote_code", "stall_minutes")  
 
 
 def candidates_of(recipe: Recipe, split: Split) -> Candidates:
-    """The funnel's candidates for the split's cold items, from the cache where the same were found before."""
+    """The funnel's candidates for the split's cold items, from the cache where the same were found before.
+
+    Raises InputError for an encoder that was tuned on what is held out or played cold.
+    """
     options = replace(recipe.funnel, seed=recipe.seed)
     training = split.training
+    check_encoder(recipe.encoder, split, lambda: dataset_hash(_warm_log(recipe, training)))
     key = [split.hash, dataset_hash(training), identity(recipe.encoder), asdict(options)]
     folder = cache_folder() / "funnel" / fingerprint(key)
     try:
@@ -43,6 +53,35 @@ def candidates_of(recipe: Recipe, split: Split) -> Candidates:
     found = find_candidates(training, spaces(recipe.encoder, recipe.seed), options)
     found.write(folder)
     return found
+
+
+def _warm_log(recipe: Recipe, training: Dataset) -> Dataset:
+    """The log without the items that the funnel plays cold."""
+    warm = np.asarray(training.items["item_id"].isin(training.interactions["item_id"]))
+    return play_cold(training, warm, replace(recipe.funnel, seed=recipe.seed))[0]
+
+
+def tune_encoder(recipe: Recipe, split: Split, output: Path) -> dict[str, Any]:
+    """Writes the encoder, tuned on the log without the pseudo-cold items, whose pairs tell the loss before and after.
+
+    So one encoder serves the cold items and those on which the funnel and the judge are fitted. Returns its record.
+    """
+    from recommender.encoder_tuning import tune_encoder as tune
+
+    assert recipe.encoder_tuning is not None
+    training = split.training
+    known = _warm_log(recipe, training)
+    tuned = tune(training, known, recipe.encoder, replace(recipe.encoder_tuning, seed=recipe.seed))
+    tuned.write(output)
+    record = {
+        "split_hash": split.hash,
+        "catalogue": catalogue_hash(split.items["item_id"]),
+        "known": dataset_hash(known),
+        "encoder": identity(recipe.encoder),
+        **tuned.counts,
+    }
+    write_json(output / TUNING_RECORD, record)
+    return record
 
 
 def lessons(recipe: Recipe) -> dict[str, Judge | Task]:
@@ -96,6 +135,12 @@ def examples_of(recipe: Recipe, split: Split) -> tuple[list[Example], list[Examp
         validation += hold[: None if most is None else round(VALIDATION_SHARE * most)]
     order = seeds.generator(recipe.seed, "finetune", "mix").permutation(len(training))[: recipe.finetune.limit]
     return [training[place] for place in order], validation
+
+
+def shown_to(recipe: Recipe, split: Split) -> Hashes:
+    """The rows of which the examples may tell: all of the training log, or none where no lesson reads it."""
+    reads = any(isinstance(one, Judge) or reads_interactions(one) for one in lessons(recipe).values())
+    return hashes_of(split.training) if reads else NOTHING
 
 
 _WHY = {

@@ -1,6 +1,7 @@
 """The stages in order, a table of contents: a recipe and folders in, one folder out, done once.
 
-prepare -> split -> finetune -> generate_samples -> filter_samples -> evaluate -> report;  train -> recommend
+prepare -> split -> tune_encoder, finetune -> generate_samples -> filter_samples -> evaluate -> report;
+train -> recommend
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from llm_aug.filters import explain
 from llm_aug.finetune_record import catalogue_hash
 from llm_aug.generators import Wanted as Wanted
 from llm_aug.generators import ask as ask
+from llm_aug.generators import classic as classic
 from llm_aug.generators import controls as controls
 from llm_aug.generators import generate_samples as generate_samples
 from llm_aug.generators import interactions as interactions
@@ -36,10 +38,13 @@ from llm_aug.ingredients import (
     source,
     split_content,
 )
-from llm_aug.learn import examples_of, finetune_options, learnt
+from llm_aug.learn import examples_of, finetune_options, learnt, shown_to
+from llm_aug.learn import tune_encoder as write_tuned_encoder
+from llm_aug.seen import hashes_of, read_seen, write_seen
 from llm_aug.sources.samples import read_samples
 from llm_aug.stage import Outcome, check, once, read_mark
 from llm_aug.students import fit_and_save, write_lists, write_lists_of_events
+from llm_aug.tuned_encoder import check_encoder
 from llm_aug.vectors import Cached, load_encoder
 
 
@@ -96,7 +101,8 @@ def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
         found = read_split(split)
         training, validation = examples_of(recipe, found)
         catalogue = catalogue_hash(found.items["item_id"])
-        result = train_adapter(training, validation, options, output, found.hash, catalogue)
+        seen = shown_to(recipe, found)
+        result = train_adapter(training, validation, options, output, found.hash, catalogue, seen)
         line = f"{len(training)} examples = {result.examples} used + {result.dropped} too long; {result.steps} steps"
         if result.validation_after is not None:
             line += f", validation loss {result.validation_before:.3f} -> {result.validation_after:.3f}"
@@ -104,6 +110,29 @@ def finetune(recipe: Recipe, split: Path, output: Path) -> Outcome:
         return Outcome(line, counts)
 
     return once(output, "finetune", made, work, marks_start=False)
+
+
+def tune_encoder(recipe: Recipe, split: Path, output: Path) -> Outcome:
+    """The recipe's text encoder, its last layers tuned on the training data -> a folder that `encoder` may name."""
+    if recipe.encoder_tuning is None:
+        raise InputError("encoder_tuning is null in this recipe: there is nothing to tune")
+    made = {
+        "split": split_content(split),
+        "encoder": identity(recipe.encoder),
+        "encoder_tuning": recipe.section("encoder_tuning"),
+        "pseudo_fraction": recipe.funnel.pseudo_fraction,
+        "seed": recipe.seed,
+    }
+
+    def work() -> Outcome:
+        record = write_tuned_encoder(recipe, read_split(split), output)
+        line = f"{record['pairs']} pairs of {record['items']} items, {record['steps']} steps"
+        if record["loss_before"] is not None:
+            change = f"{record['loss_before']:.3f} -> {record['loss_after']:.3f}"
+            line += f"; loss on {record['held_out_items']} held-out items {change}"
+        return Outcome(line, record)
+
+    return once(output, "tune_encoder", made, work)
 
 
 def filter_samples(recipe: Recipe, samples: Path, split: Path, output: Path) -> Outcome:
@@ -121,7 +150,9 @@ def filter_samples(recipe: Recipe, samples: Path, split: Path, output: Path) -> 
         made["against"] = [content(samples_file(path)) for path in earlier]
 
     def work() -> Outcome:
-        result = _judged(recipe, samples, read_split(split).training)
+        training, seen = read_split(split).training, read_seen(samples)
+        result = _judged(recipe, samples, training)
+        write_seen(output, hashes_of(training), *([] if seen is None else [seen]))
         result.write(output)
         for line in result.told():
             say(line)
@@ -171,6 +202,7 @@ def evaluate(recipe: Recipe, arms: arguments.ArmPaths, split: Path, output: Path
 
     def work() -> Outcome:
         found = read_split(split)
+        check_encoder(recipe.encoder, found)
         read = arguments.read_arms(arms, found)
         cold_start.evaluate(found, read, replace(recipe.evaluate, encoder=recipe.encoder), output)
         counts = {"students": len(recipe.evaluate.students), "arms": len(read) + 1, "seeds": len(recipe.evaluate.seeds)}

@@ -23,6 +23,7 @@ from eval.verdict import write_verdict
 from llm_aug import pipeline
 from llm_aug.answers import is_locked, locked, say, write_manifest
 from llm_aug.card import write_card
+from llm_aug.classics import CLASSICS, TEXTS
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.errors import InputError, ResumeRefused, did_you_mean
 from llm_aug.files import is_empty, write_text
@@ -67,6 +68,9 @@ def _of_seed(recipe: Recipe, data: Path, root: Path) -> Iterator[Step]:
     split, adapter = root / "02-split", root / "03-adapter"
     names = list(dict.fromkeys(part for arm in recipe.arms for part in parts_of(arm)))
     yield Step("split", split, partial(pipeline.split, recipe, data))
+    if recipe.encoder_tuning is not None:
+        yield Step("tune_encoder", root / "03-encoder", partial(pipeline.tune_encoder, recipe, split))
+        recipe = recipe.model_copy(update={"encoder": str(root / "03-encoder")})
     if recipe.adapter is not None:
         adapter, tuned = Path(recipe.adapter.replace("{seed}", str(recipe.seed))), ASKED.intersection(names)
     else:
@@ -74,8 +78,8 @@ def _of_seed(recipe: Recipe, data: Path, root: Path) -> Iterator[Step]:
         tuned = {PART_OF.get(task, task) for task in learnt}.intersection(names)
         if tuned:
             yield Step("finetune", adapter, partial(pipeline.finetune, recipe, split))
-    # Controls of histories come last: they go by what was kept of those.
-    last = [name for name in names if name in ITEM_CONTROLS]
+    # Controls of histories and classics come last: they go by what was kept of others.
+    last = [name for name in names if name in (*ITEM_CONTROLS, *CLASSICS)]
     for part in ([name for name in names if name not in last], last):
         for name in part:
             work = partial(_samples(recipe, name, root, names), split, adapter if name in tuned else None)
@@ -96,6 +100,10 @@ def _samples(
     if name in ITEM_CONTROLS:
         source = root / "05-kept-history" if "history" in names else None
         return lambda split, adapter, output: pipeline.controls(recipe, name, split, source, output)
+    if name in CLASSICS:
+        equalled = ("rewrite",) if recipe.classic(name).style in TEXTS else ("funnel", "history")
+        there = [root / f"05-kept-{part}" for part in equalled if part in names]
+        return lambda split, adapter, output: pipeline.classic(recipe, name, split, next(iter(there), None), output)
     return partial(pipeline.interactions, recipe, name)
 
 

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from eval.arguments import checked_students
 from eval.arms import read_arm
-from eval.metrics import rank
+from eval.metrics import rank_by_key
 from llm_aug import seeds
 from llm_aug.answers import say
 from llm_aug.data import read_split
@@ -92,7 +92,8 @@ def _blocks(users: Sequence[str]) -> list[Sequence[str]]:
 
 def _lists(stored: Stored, users: Sequence[str], scores: NDArray[np.float32], seen: csr_matrix, k: int) -> pa.Table:
     unseen = seen.toarray() == 0
-    ranked = rank(scores, unseen, min(k, scores.shape[1]), seeds.generator(0, "recommend", users[0]))
+    keys = np.array([seeds.derive(0, "recommend", user) for user in users], dtype=np.uint64)
+    ranked = rank_by_key(scores, unseen, min(k, scores.shape[1]), keys)
     row, place = np.nonzero(ranked >= 0)
     item = ranked[row, place]
     columns = [

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_aug.data import Dataset
 from llm_aug.errors import InputError, did_you_mean
+from recommender.search_space import SearchSpace
 
 STUDENTS = {
     "popularity": "recommender.popularity:Popularity",
@@ -19,6 +20,7 @@ STUDENTS = {
     "ials": "recommender.ials:IALS",
     "ease": "recommender.ease:EASE",
     "two-tower": "recommender.embedding:TwoTower",
+    "content-tower": "recommender.content_tower:ContentTower",
     "fusion": "recommender.fusion:Fusion",
     "bpr": "recommender.bpr:BPR",
     "lightgcn": "recommender.lightgcn:LightGCN",
@@ -30,18 +32,19 @@ STUDENTS = {
     "mult-vae": "recommender.autoencoder:MultVAE",
     "gru": "recommender.sequential:GRU4Rec",
     "sasrec": "recommender.sequential:SASRec",
+    "direct": "recommender.direct:Direct",
 }
 # What a verdict has where none are named; to tune all of them takes several times as long.
 USUAL = ("popularity", "content", "ials", "ease", "two-tower", "fusion")
 
 
 class Recommender(Protocol):
-    """A dataclass whose fields are its options. GRID: the option sets that tuning tries, the first is the default.
+    """A dataclass whose fields are its options. SPACE: what tuning may choose of them by fitting anew.
 
     Synthetic interactions come in as rows with their weight; the same data and options give the same scores.
     """
 
-    GRID: Sequence[dict[str, Any]]
+    SPACE: ClassVar[SearchSpace]
 
     def fit(self, dataset: Dataset) -> Recommender: ...
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from llm_aug import seeds
 from llm_aug.data import Dataset
 from recommender.click_features import FEATURES, Array, Filters, Texts, as_cold, pair_features
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
 
 PAIRS_AT_ONCE = 2**20  # their features take 40 MB, and some more while they are made
 MOST_USERS = 4096  # whose pairs are training rows: a model of nine features needs no more
@@ -106,7 +107,7 @@ class _Click:
     negatives: int = 8
     folds: int = 4
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    SPACE: ClassVar[SearchSpace] = {"rank": (32, 64, 128), "negatives": (4, 8, 16)}
 
     def _prepare(self, dataset: Dataset) -> Rows:
         self.log = to_log(dataset)
@@ -188,6 +189,13 @@ class MLP(_Click):
     batch_size: int = 4096
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
+    SPACE: ClassVar[SearchSpace] = {
+        "rank": (32, 64, 128),
+        "hidden": (16, 32, 64),
+        "epochs": (3, 5, 8),
+        "learning_rate": Range(0.001, 0.01, log=True),
+        "weight_decay": Range(1e-4, 1e-1, log=True),
+    }
 
     def fit(self, dataset: Dataset) -> MLP:
         rows = self._prepare(dataset)

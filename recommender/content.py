@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -28,13 +28,14 @@ from recommender.features import (
 )
 from recommender.live import history_rows, newcomers, widened
 from recommender.matrix import to_log
+from recommender.search_space import SearchSpace
 
 
 @dataclass
 class ContentKNN:
     encoder: str = "minilm"
     tfidf_weight: float = 0.5
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    SPACE: ClassVar[SearchSpace] = {}
 
     def fit(self, dataset: Dataset) -> ContentKNN:
         self.log = to_log(dataset)

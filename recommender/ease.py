@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ from scipy.sparse import csr_matrix
 from llm_aug.data import Dataset
 from recommender.live import history_rows
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
 
 
 @dataclass
 class EASE:
     l2: float = 200.0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({"l2": 200.0}, {"l2": 50.0}, {"l2": 800.0})
+    SPACE: ClassVar[SearchSpace] = {"l2": Range(10, 5000, log=True)}
 
     def fit(self, dataset: Dataset) -> EASE:
         self.log = to_log(dataset)

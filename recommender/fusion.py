@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from recommender.embedding import TwoTower
 from recommender.features import z_scores
 from recommender.live import newcomers, widened
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
+
+KEPT_BYTES = 1 << 28  # of scores that variants share
 
 
 @dataclass
@@ -35,7 +38,8 @@ class Fusion:
     cold_factor: float = 1.0
     knn_weight: float = 0.3
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    SPACE: ClassVar[SearchSpace] = {"l2": Range(10, 5000, log=True)}
+    _scored: ClassVar[_Scored | None] = None  # of a variant; scratch, which is not stored
 
     def fit(self, dataset: Dataset) -> Fusion:
         real = Dataset(dataset.items, dataset.interactions[~dataset.interactions["is_synthetic"]])
@@ -45,16 +49,20 @@ class Fusion:
         return self
 
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
-        return self._mixed(self.towers.scores(users), self.knn.scores(users), self.collaborative.scores(users))
+        return self._mixed(*(self._scored or _Scored(self))(users))
 
     def fold_in(self, histories: Sequence[Sequence[str]]) -> NDArray[np.float32]:
-        parts = (self.towers, self.knn, self.collaborative)
-        return self._mixed(*(part.fold_in(histories) for part in parts))
+        return self._mixed(*(z_scores(part.fold_in(histories)) for part in self.parts))
+
+    @property
+    def parts(self) -> tuple[TwoTower, ContentKNN, EASE]:
+        return self.towers, self.knn, self.collaborative
 
     def with_items(self, items: pd.DataFrame) -> Fusion:
         """New items are cold: the collaborative part gives them zero."""
         ids, _ = newcomers(items, self.collaborative.log.items)
         other = copy(self)
+        vars(other).pop("_scored", None)
         other.towers, other.knn = self.towers.with_items(items), self.knn.with_items(items)
         other.collaborative = copy(self.collaborative)
         other.collaborative.log = widened(self.collaborative.log, ids)
@@ -62,20 +70,41 @@ class Fusion:
         return other
 
     def _mixed(self, *scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """scores: of the towers, the kNN and the collaborative model, each [users, items]."""
-        towers, knn, collaborative = map(z_scores, scores)
+        """scores: z of the towers, the kNN and the collaborative model, each [users, items]."""
+        towers, knn, collaborative = scores
         content = z_scores((1 - self.knn_weight) * towers + self.knn_weight * knn)
         mixed = collaborative + self.weight * content
         return np.where(self.warm, mixed, self.cold_factor * content).astype(np.float32)
 
     def variants(self) -> Iterable[Fusion]:
         yield self
+        scored = _Scored(self, {})
         for weight in (0.1, 0.2, 0.4, 0.8):
             for cold_factor in (0.5, 1.0, 1.5, 2.0, 3.0):
                 for knn_weight in (0.2, 0.4):
                     other = copy(self)
                     other.weight, other.cold_factor, other.knn_weight = weight, cold_factor, knn_weight
+                    vars(other)["_scored"] = scored
                     yield other
+
+
+@dataclass
+class _Scored:
+    """The z-scores of a fusion's parts, which its variants mix: each block of users is scored once where it is kept."""
+
+    fusion: Fusion
+    kept: dict[tuple[str, ...], list[NDArray[np.float32]]] | None = None
+    room: int = KEPT_BYTES
+
+    def __call__(self, users: Sequence[str]) -> list[NDArray[np.float32]]:
+        key = tuple(users)
+        if self.kept is not None and key in self.kept:
+            return self.kept[key]
+        found = [z_scores(part.scores(users)) for part in self.fusion.parts]
+        self.room -= sum(scores.nbytes for scores in found)
+        if self.kept is not None and self.room >= 0:
+            self.kept[key] = found
+        return found
 
 
 _fitted: dict[tuple[str, int, str], tuple[TwoTower, ContentKNN]] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from llm_aug.data import Dataset
 from llm_aug.errors import Unavailable
 from recommender.live import history_rows
 from recommender.matrix import to_log
+from recommender.search_space import Range, SearchSpace
 
 
 @dataclass
@@ -27,9 +28,11 @@ class IALS:
     alpha: float = 10.0
     iterations: int = 12
     seed: int = 0
-    GRID: ClassVar[Sequence[dict[str, Any]]] = tuple(
-        {"regularization": strength, "alpha": alpha} for strength in (30.0, 10.0, 60.0) for alpha in (10.0, 20.0)
-    )
+    SPACE: ClassVar[SearchSpace] = {
+        "factors": (64, 128),
+        "regularization": Range(10, 150, log=True),
+        "alpha": Range(5, 40, log=True),
+    }
 
     def fit(self, dataset: Dataset) -> IALS:
         try:

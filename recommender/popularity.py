@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_aug.data import Dataset
 from recommender.matrix import to_log
+from recommender.search_space import SearchSpace
 
 
 @dataclass
 class Popularity:
-    GRID: ClassVar[Sequence[dict[str, Any]]] = ({},)
+    SPACE: ClassVar[SearchSpace] = {}
 
     def fit(self, dataset: Dataset) -> Popularity:
         self.counts = np.asarray(to_log(dataset).matrix.sum(axis=0), dtype=np.float32).ravel()

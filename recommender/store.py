@@ -1,5 +1,7 @@
 """Fitted students on disk: arrays in an npz without pickle, the rest as JSON. Scores stay equal to the bit.
 
+Attributes that begin with _ are scratch and are left out.
+
 MODEL/arrays.npz   every array of the fitted student, in the order of memory it had
 MODEL/model.json   {"student": "ials", "model": {"student": "ials", "options": {...}, "state": {...}}, "seen": ..., ...}
 """
@@ -94,7 +96,7 @@ def _pack(value: Any, name: str, arrays: Arrays) -> Any:
     if student is None:
         raise TypeError(f"{name} is a {type(value).__name__}, which recommender.store cannot keep")
     options = [field.name for field in fields(value)]
-    state = {key: part for key, part in vars(value).items() if key not in options}
+    state = {key: part for key, part in vars(value).items() if key not in options and not key.startswith("_")}
     return {
         "student": student,
         "options": {key: getattr(value, key) for key in options},

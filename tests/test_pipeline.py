@@ -71,7 +71,7 @@ def recipe_in(folder: Path, *overrides: str) -> Recipe:
 
 def test_a_run_leaves_a_verdict_a_report_and_a_card(finished: Path) -> None:
     folder = finished / "run"
-    assert "A/A, content" in (folder / "verdict.txt").read_text()
+    assert "A/A, popularity and content: no gain" in (folder / "verdict.txt").read_text()
     assert "<html" in (folder / "report.html").read_text()
     card = (folder / "README.md").read_text()
     assert "161 read = 160 kept + 1 dropped (below_min_rating: 1)" in card
