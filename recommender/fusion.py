@@ -1,7 +1,9 @@
 """Late fusion of a collaborative and a content model: the bar that merged data has to clear, and a student itself.
 
-score(u, i) = z(collaborative) + weight * z(content) for warm items, cold_factor * z(content) for items without history
-(the collaborative model knows nothing of those). z is over the items of each user. Both numbers are tuned.
+score(u, i) = z(collaborative) + weight * z(content) for warm items and
+              cold_collaborative * z(collaborative) + cold_factor * z(content) for items without a real row.
+Of items without any row the collaborative model knows nothing: their z(collaborative) is left out. z is over the items
+of each user. The numbers are tuned.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -30,12 +33,14 @@ KEPT_BYTES = 1 << 28  # of scores that variants share
 
 @dataclass
 class Fusion:
-    """knn_weight: share of content kNN in the content part, the rest is the two-tower model's."""
+    """knn_weight: share of content kNN in the content part, the rest is the two-tower model's. cold_collaborative: of
+    items that have synthetic rows alone; 0 leaves the collaborative model, fitted on these rows, to the warm items."""
 
     encoder: str = "minilm"
     l2: float = 200.0
     weight: float = 0.3
     cold_factor: float = 1.0
+    cold_collaborative: float = 1.0
     knn_weight: float = 0.3
     seed: int = 0
     SPACE: ClassVar[SearchSpace] = {"l2": Range(10, 5000, log=True)}
@@ -45,7 +50,7 @@ class Fusion:
         real = Dataset(dataset.items, dataset.interactions[~dataset.interactions["is_synthetic"]])
         self.collaborative = EASE(self.l2).fit(dataset)
         self.towers, self.knn = _content_models(real, self.encoder, self.seed)
-        self.warm = to_log(dataset).warm
+        self.warm, self.known = to_log(real).warm, to_log(dataset).warm
         return self
 
     def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
@@ -66,26 +71,26 @@ class Fusion:
         other.towers, other.knn = self.towers.with_items(items), self.knn.with_items(items)
         other.collaborative = copy(self.collaborative)
         other.collaborative.log = widened(self.collaborative.log, ids)
-        other.warm = np.pad(self.warm, (0, len(ids)))
+        other.warm, other.known = (np.pad(mask, (0, len(ids))) for mask in (self.warm, self.known))
         return other
 
     def _mixed(self, *scores: NDArray[np.float32]) -> NDArray[np.float32]:
         """scores: z of the towers, the kNN and the collaborative model, each [users, items]."""
         towers, knn, collaborative = scores
         content = z_scores((1 - self.knn_weight) * towers + self.knn_weight * knn)
-        mixed = collaborative + self.weight * content
-        return np.where(self.warm, mixed, self.cold_factor * content).astype(np.float32)
+        warm = collaborative + self.weight * content
+        cold = self.cold_collaborative * self.known * collaborative + self.cold_factor * content
+        return np.where(self.warm, warm, cold).astype(np.float32)
 
     def variants(self) -> Iterable[Fusion]:
         yield self
         scored = _Scored(self, {})
-        for weight in (0.1, 0.2, 0.4, 0.8):
-            for cold_factor in (0.5, 1.0, 1.5, 2.0, 3.0):
-                for knn_weight in (0.2, 0.4):
-                    other = copy(self)
-                    other.weight, other.cold_factor, other.knn_weight = weight, cold_factor, knn_weight
-                    vars(other)["_scored"] = scored
-                    yield other
+        colds = (0.0, 0.5, 1.0) if (self.known > self.warm).any() else (self.cold_collaborative,)
+        for numbers in product((0.1, 0.2, 0.4, 0.8), (0.5, 1.0, 1.5, 2.0, 3.0), (0.2, 0.4), colds):
+            other = copy(self)
+            other.weight, other.cold_factor, other.knn_weight, other.cold_collaborative = numbers
+            vars(other)["_scored"] = scored
+            yield other
 
 
 @dataclass

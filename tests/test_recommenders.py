@@ -316,4 +316,25 @@ def test_fusion_trains_its_content_models_on_real_rows_alone(tastes: Split) -> N
     users = users_of(tastes)
     for part in ("towers", "knn"):
         assert np.array_equal(getattr(real, part).scores(users), getattr(merged, part).scores(users))
-    assert merged.warm.sum() == real.warm.sum() + 1  # type: ignore[attr-defined]
+    assert merged.known.sum() == real.known.sum() + 1  # type: ignore[attr-defined]
+
+
+def test_fusion_can_leave_what_merged_rows_say_of_cold_items_aside(tastes: Split) -> None:
+    pairs = [("u0", item) for item in tastes.cold_items]
+    merged, users = fit("fusion", with_pairs(tastes, pairs)), ["u0", "u1"]
+    cold = tastes.items["item_id"].isin(tastes.cold_items).to_numpy()
+    without = next(one for one in merged.variants() if one.cold_collaborative == 0)  # type: ignore[attr-defined]
+    real = fit("fusion", tastes.training)
+    for name in ("weight", "cold_factor", "knn_weight"):
+        setattr(real, name, getattr(without, name))
+    assert np.array_equal(without.scores(users)[:, cold], real.scores(users)[:, cold])
+    assert not np.array_equal(without.scores(users)[:, ~cold], real.scores(users)[:, ~cold])
+
+
+def test_variants_of_fusion_score_as_models_of_their_own(tastes: Split) -> None:
+    model = fit("fusion", tastes.training)
+    variant = list(model.variants())[7]
+    for name in ("weight", "cold_factor", "knn_weight", "cold_collaborative"):
+        setattr(model, name, getattr(variant, name))
+    assert np.array_equal(variant.scores(["u0", "u3"]), model.scores(["u0", "u3"]))
+    assert np.array_equal(variant.scores(["u3"]), model.scores(["u3"]))
