@@ -210,27 +210,27 @@ class _Told:
             yield f"A/A is no control for {_and(f'{one.student} ({one.relative:+.1%})' for one in wrong)}."
         chosen = self.top(real=False, fusion=False)
         ours = [one for one in self.fallen() if by_llm(one.arm) or (one.student, one.arm) == chosen]
-        yield from _by_arm("Warm {0} lose on {1} data", ours, self.cold)
+        yield from _by_arm(f"Warm {self.cold} lose on", ours)
         own = [one for group in ("overall", "cold") for one in self.with_real(group).values()]
-        yield from _by_arm("Harm over real data: {1} data", [o for o in own if o.word == "harm" and by_llm(o.arm)])
+        yield from _by_arm("Harm over real data:", [o for o in own if o.word == "harm" and by_llm(o.arm)])
         for arm, against in dict.fromkeys((one.arm, one.against) for one in self.duels):
             lost = [o for o in self.duels if (o.arm, o.against, o.word) == (arm, against, "harm")]
-            yield from _by_arm(f"{{1}} loses to {against}", lost)
+            yield from _by_arm("", lost, f"loses to {against}")
         senseless = [one for one in self.with_real("overall").values() if one.arm in SENSELESS and one.word == "gain"]
-        yield from _by_arm("Pairs without sense gain, too, so look at what the LLM adds to them: {1} data", senseless)
+        yield from _by_arm("Pairs without sense gain, too, so look at what the LLM adds to them:", senseless)
         unsure = [one for one in own if _only_uncorrected(one)]
-        yield from _by_arm("Interval without zero, yet not beyond chance among so many arms: {1} data", unsure)
+        yield from _by_arm("Interval without zero, yet not beyond chance among so many arms:", unsure)
 
 
-def _by_arm(words: str, found: Iterable[Comparison], *values: str) -> Iterator[str]:
-    """A line per arm. words: {0} is the first of values, {1} the arm; the students follow with their changes."""
+def _by_arm(before: str, found: Iterable[Comparison], after: str = "data") -> Iterator[str]:
+    """A line per arm: before, the arm, after, and the students with their changes."""
     arms: dict[str, list[str]] = {}
     for one in found:
         change = "from zero" if np.isnan(one.relative) else f"{one.relative:+.1%}"
         group = f" {one.group}" if one.group == "cold" else ""
         arms.setdefault(one.arm, []).append(f"{one.student}{group} {change}")
     for arm, told in arms.items():
-        yield f"{words.format(*(values or ('',)), arm)}: {', '.join(told)}."
+        yield f"{before} {arm} {after}: {', '.join(told)}.".strip()
 
 
 def _and(names: Iterable[str]) -> str:
