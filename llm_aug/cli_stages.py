@@ -10,7 +10,7 @@ import typer
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder to write; work that is done in it is kept.")]
 SplitFolder = Annotated[Path, typer.Argument(metavar="SPLIT", help="Folder that `llm-aug split` wrote.")]
 Encoder = Annotated[str | None, typer.Option(help="minilm, hash:DIM, tfidf:DIM, a hub id or a folder.")]
-Model = Annotated[str | None, typer.Option(help="builtin:mini, a hub id, a folder, scripted:FILE.")]
+Model = Annotated[str | None, typer.Option(help="builtin:mini, a hub id, a folder, server:URL#NAME, scripted:FILE.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Seed = Annotated[int, typer.Option(help="Of everything that is drawn at random.")]
 Style = Annotated[str | None, typer.Option(help="As in rewrite's describe, or mix's users; or a FILE.md.")]
@@ -23,6 +23,10 @@ Preview = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Show N prompts, answers and verdicts, and write nothing.")
 ]
 Patience = Annotated[float | None, typer.Option(help="End with exit code 75 when the model says nothing for so long.")]
+EngineOptions = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="As in api_key_env=MY_KEY.")]
+Ray = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="On the workers of a Ray cluster: local, auto or host:port.")
+]
 TaskOptions = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the task or generator.")]
 MaybeOutput = Annotated[Path | None, typer.Option("--output", "-o", help="Folder to write; a killed run goes on.")]
 Task = Annotated[str | None, typer.Option(help="rewrite, history, review, profile; interactions: users of cold items.")]
@@ -175,6 +179,8 @@ def generate(
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
     batch_tokens: Annotated[int | None, typer.Option(help="Tokens that the model holds at once at most.")] = None,
     stall_minutes: Patience = None,
+    ray: Ray = None,
+    engine_option: EngineOptions = None,
     seed: Seed = 0,
 ) -> None:
     """Ask a model for item texts, or for users of cold items; killed, the same command goes on."""
@@ -187,11 +193,11 @@ def generate(
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
     of_task = {"style": style, "limit": limit, "copies": copies, **sampling}
     engine = {"device": device, "dtype": dtype, "batch_tokens": batch_tokens, "stall_minutes": stall_minutes}
-    shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": engine}
+    shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": {**engine, "ray": ray}}
     section, asked = task, dict[str, Any]({task: of_task} if task in TASKS else {})
     if generator in CLASSICS:
         section, asked = f"classics.{generator}", {"classics": {generator: {"style": style}}}
-    own = [f"{section}.{entry}" for entry in option or ()]
+    own = [f"{section}.{entry}" for entry in option or ()] + [f"engine.{entry}" for entry in engine_option or ()]
     recipe = recipe_of(own, **asked, seeds=[seed], failed_share=0, **shared)
     if preview is not None:
         for block in pipeline.preview(recipe, str(task), split, adapter, preview):

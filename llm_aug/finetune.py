@@ -93,19 +93,20 @@ def finetune(
     source = weights_source(options.model)
     config, tokenizer = load_config_and_tokenizer(source, options.trust_remote_code)
     revision = weights_revision(source, config)
+    accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision="bf16" if _bf16(options) else "no")
     recipe = {
         "options": options.model_dump(exclude=_NOT_RECIPE),
         "examples": fingerprint([asdict(example) for example in examples]),
         "validation": fingerprint([asdict(example) for example in validation]),
         "revision": revision,
         "split_hash": split_hash,
+        **({"processes": accelerator.num_processes} if accelerator.num_processes > 1 else {}),  # rows of a step
     }
     key = fingerprint(recipe)
     partial = output.with_name(f"{output.name}.partial")
     if _is_finished(output, key):
         shutil.rmtree(partial, ignore_errors=True)  # left by a kill just before its removal
         return _result(output, reused=True)
-    accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision="bf16" if _bf16(options) else "no")
     with _locked(partial, key, accelerator.is_main_process), _memory_errors():
         base = load_base(source, config, options, accelerator.device)
         engine = make_engine(base, tokenizer, revision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,7 @@ def train(run: Run, rows: Dataset, validation: Dataset) -> dict[str, Any]:
     meter = _meter(run, windows.total, progress)
     watchdog = Watchdog(meter.stage, meter.told, options.stall_minutes and 60 * options.stall_minutes)
     share = done_share(progress, windows.total, options)
+    stop = 0
     with deferred_interrupts() as caught, meter, watchdog:
         while share < 1:
             started = time.monotonic()
@@ -58,16 +60,17 @@ def train(run: Run, rows: Dataset, validation: Dataset) -> dict[str, Any]:
             loss, tokens = take_step(run, model, optimizer, windows, rate, progress.step)
             progress.step += 1
             progress.tokens += tokens
-            progress.seconds += time.monotonic() - started
+            took, stop = agreed(accelerator, time.monotonic() - started, caught)
+            progress.seconds += took
             progress.curve.append([progress.step, round(loss, 6)])
             share = done_share(progress, windows.total, options)
             meter.note = f"loss {loss:.3f}"
             meter.advance(1, tokens)
             watchdog.beat()
-            if accelerator.is_main_process and (caught or share >= 1 or progress.step % options.save_steps == 0):
+            if accelerator.is_main_process and (stop or share >= 1 or progress.step % options.save_steps == 0):
                 checkpoint.save(run.partial, run.model, bare, progress, run.key)
-            if caught:
-                raise Interrupted(caught[0], f"{meter.stage}: {meter.told()}")
+            if stop:
+                raise Interrupted(stop, f"{meter.stage}: {meter.told()}")
     return {
         "steps": progress.step,
         "curve": progress.curve,
@@ -77,6 +80,19 @@ def train(run: Run, rows: Dataset, validation: Dataset) -> dict[str, Any]:
         "tokens_per_second": round(progress.tokens / max(progress.seconds, 1e-9), 1),
         "resumed_from": resumed_from,
     }
+
+
+def agreed(accelerator: Accelerator, seconds: float, caught: Sequence[int]) -> tuple[float, int]:
+    """The longest step and a signal that any process caught, 0 where none did: all slow down and stop as one.
+
+    Else one of them would take a step for which the others, at the end of their time, no longer come.
+    """
+    signal = caught[0] if caught else 0
+    if accelerator.num_processes == 1:
+        return seconds, signal
+    told = accelerator.gather(torch.tensor([[seconds, float(signal)]], device=accelerator.device))
+    longest, signal = told.max(0).values.tolist()
+    return longest, int(signal)
 
 
 def _meter(run: Run, total: int, progress: Progress) -> Meter:

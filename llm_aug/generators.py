@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from llm_aug.answers import say
-from llm_aug.backends import LLM, load_llm
+from llm_aug.backends import LLM, load_llm, spent
 from llm_aug.classics import CLASSICS, TEXTS, Context
 from llm_aug.classics.budgets import Volume, funnel_volume, volume_of
 from llm_aug.classics.log import canonical
@@ -19,6 +19,7 @@ from llm_aug.classics.making import CHECKPOINTS, options_of, write_classic
 from llm_aug.config import Recipe
 from llm_aug.controls import SHUFFLED_TEXTS, other_texts
 from llm_aug.data import Dataset, Split, item_texts, read_split
+from llm_aug.encoding import encoder_of
 from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
 from llm_aug.files import fingerprint, write_parquet
 from llm_aug.finetune_record import tuned_on
@@ -46,7 +47,7 @@ from llm_aug.sources.samples import FILES, read_samples
 from llm_aug.stage import Outcome, once
 from llm_aug.tables import samples_table
 from llm_aug.tasks import TASKS, load_task, reads_interactions
-from llm_aug.vectors import Cached, Vectors, load_encoder
+from llm_aug.vectors import Vectors
 
 JUDGED = "interactions"
 ASKED = (*TASKS, JUDGED)
@@ -111,12 +112,13 @@ def ask(
             seed=recipe.seed,
             split_hash=found.hash,
             stall_seconds=recipe.engine.stall_seconds,
+            chunk=GenerateOptions.chunk * (recipe.engine.ray_workers or 1),
         )
         tuned = _tuned(adapter, found)
-        llm = _llm(recipe.model, adapter, recipe.engine)
+        before = spent(llm := _llm(recipe.model, adapter, recipe.engine))
         _record(output, found, adapter, source, log=reads_interactions(task))
         result = generate(task, found.training, llm, options, output)
-        return _answered(recipe, str(result), {**asdict(result), **tuned})
+        return _answered(recipe, str(result), {**asdict(result), **tuned, **spent(llm, before)})
 
     return once(output, name, made, work, size=size)
 
@@ -142,7 +144,7 @@ def preview(recipe: Recipe, name: str, split: Path, adapter: Path | None, count:
     found = read_split(split)
     task = load_task(name, **{**recipe.task_options(name), "limit": count})
     options = GenerateOptions(sampling=recipe.asked(name).sampling, seed=recipe.seed, split_hash=found.hash)
-    encoder = load_encoder(recipe.encoder, item_texts(found.training))
+    encoder = encoder_of(recipe, found.training)
     with TemporaryDirectory(prefix="llm-aug-preview-") as folder:
         with suppress(ShortOfTarget):  # its answers are all the more worth seeing
             generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, Path(folder))
@@ -163,11 +165,11 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
         patience = recipe.engine.stall_seconds
         options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash, stall_seconds=patience)
         tuned = _tuned(adapter, found) if generator == "llm" else {}
-        llm = _llm(recipe.model, adapter, recipe.engine) if generator == "llm" else None
+        before = spent(llm := _llm(recipe.model, adapter, recipe.engine) if generator == "llm" else None)
         _record(output, found, adapter if generator == "llm" else None)
         result = simulate(generator, candidates, found.training, output, options, llm)
         counts = {key: value for key, value in asdict(result).items() if key != "auc"}
-        return _answered(recipe, str(result), {**counts, **tuned})
+        return _answered(recipe, str(result), {**counts, **tuned, **spent(llm, before)})
 
     return once(output, f"interactions by {generator}", made, work)
 
@@ -187,7 +189,7 @@ def controls(recipe: Recipe, control: str, split: Path, source: Path | None, out
     def work() -> Outcome:
         found = read_split(split)
         wanted = of_few_events(found.training, **few) if source is None else as_many_as(read_samples(source))
-        encoder = Cached(load_encoder(recipe.encoder, item_texts(found.training))) if "encoder" in made else None
+        encoder = encoder_of(recipe, found.training) if "encoder" in made else None
         _record(output, found, source)
         result = write_controls(control, wanted, found.training, output, encoder, recipe.seed, found.hash)
         return Outcome(str(result), asdict(result))
@@ -204,7 +206,7 @@ def similar(recipe: Recipe, split: Path, source: Path | None, output: Path) -> O
     def work() -> Outcome:
         found = read_split(split)
         reviews = read_samples(source) if source is not None else []
-        encoder = Cached(load_encoder(recipe.encoder, item_texts(found.training)))
+        encoder = encoder_of(recipe, found.training)
         _record(output, found, source)
         result = similar_reviews(found.training, reviews, encoder, output, split_hash=found.hash)
         return Outcome(str(result), asdict(result))
@@ -249,7 +251,7 @@ def classic(recipe: Recipe, name: str, split: Path, source: Path | None, output:
         else:
             volume = funnel_volume(training, recipe.funnel)
         folder = output / CHECKPOINTS / fingerprint(made)
-        context = Context(volume.total, recipe.seed, folder, partial(_vectors, recipe.encoder, training), volume.users)
+        context = Context(volume.total, recipe.seed, folder, partial(_vectors, recipe, training), volume.users)
         _record(output, found, source)
         result = write_classic(name, maker, training, context, output, found.hash)
         return Outcome(str(result), asdict(result))
@@ -257,9 +259,8 @@ def classic(recipe: Recipe, name: str, split: Path, source: Path | None, output:
     return once(output, f"{name}/{maker.style}", made, work)
 
 
-def _vectors(encoder: str, training: Dataset) -> Vectors:
-    texts = item_texts(training)
-    return Cached(load_encoder(encoder, texts)).encode(texts)
+def _vectors(recipe: Recipe, training: Dataset) -> Vectors:
+    return encoder_of(recipe, training).encode(item_texts(training))
 
 
 def _record(output: Path, split: Split, *sources: Path | None, log: bool = True) -> None:
@@ -271,7 +272,8 @@ def _record(output: Path, split: Split, *sources: Path | None, log: bool = True)
 @lru_cache(maxsize=1)
 def _llm(name: str, adapter: Path | None, engine: Engine) -> LLM:
     """The model of the last stage stays loaded for the next."""
-    return load_llm(name, adapter, engine.device, engine.dtype, engine.trust_remote_code, engine.batch_tokens)
+    how = (engine.device, engine.dtype, engine.trust_remote_code, engine.batch_tokens)
+    return load_llm(name, adapter, *how, cluster=engine.cluster, server=engine.server, extra=engine.extra)
 
 
 def _tuned(adapter: Path | None, split: Split) -> dict[str, str]:

@@ -83,7 +83,9 @@ def answered_by(recipe: Recipe, adapter: Path | None) -> dict[str, str]:
     """Who answers. Raises InputError where the adapter is damaged."""
     if adapter is not None:
         check(adapter)
-    return {"model": identity(recipe.model), "adapter": identity(str(adapter)).rpartition("@")[2] if adapter else ""}
+    extra = {"extra": fingerprint(recipe.engine.extra)} if recipe.engine.extra else {}
+    adapted = identity(str(adapter)).rpartition("@")[2] if adapter else ""
+    return {"model": identity(recipe.model), "adapter": adapted, **extra}
 
 
 def filter_options(recipe: Recipe) -> dict[str, dict[str, Any]]:

@@ -17,7 +17,8 @@ from llm_aug import filters, sources
 from llm_aug.answers import say
 from llm_aug.clean import CleanResult, clean, write_clean
 from llm_aug.config import Recipe
-from llm_aug.data import Dataset, item_texts, read_dataset, read_split, write_split
+from llm_aug.data import Dataset, read_dataset, read_split, write_split
+from llm_aug.encoding import encoder_of
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import sha256_file
 from llm_aug.filters import explain
@@ -45,7 +46,6 @@ from llm_aug.sources.samples import read_samples
 from llm_aug.stage import Outcome, check, once, read_mark
 from llm_aug.students import fit_and_save, write_lists, write_lists_of_events
 from llm_aug.tuned_encoder import check_encoder
-from llm_aug.vectors import Cached, load_encoder
 
 
 def prepare(recipe: Recipe, output: Path) -> Outcome:
@@ -181,7 +181,7 @@ def explain_sample(recipe: Recipe, samples: Path, split: Path, sample_id: str, o
 
 
 def _judged(recipe: Recipe, samples: Path, training: Dataset) -> filters.FilterResult:
-    encoder = Cached(load_encoder(recipe.encoder, item_texts(training)))
+    encoder = encoder_of(recipe, training)
     earlier = [sample for path in _kept_before(recipe) for sample in read_samples(path)]
     return filters.run(read_samples(samples), training, encoder, filter_options(recipe), earlier)
 

@@ -8,10 +8,12 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
+from llm_aug.cluster import Cluster
 from llm_aug.data import Sampling
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.filters import FILTERS
 from llm_aug.finetune_options import FinetuneOptions
+from llm_aug.server_options import ServerOptions
 from llm_aug.tasks import TASKS, load_task, task_class
 from llm_aug.tasks.judge import Judge
 from llm_aug.watchdog import STALL_SECONDS
@@ -35,9 +37,12 @@ class Data(Section):
 
 
 class Engine(Section):
-    """How to run a model: nothing here is part of what makes a row.
+    """How to run a model: nothing here but `extra` is part of what makes a row.
 
     stall_minutes: a stage that hears nothing from its model for so long ends with 75, to be resumed; null waits.
+    ray, ray_workers, ray_gpus: see `Cluster`; null runs it in this process.
+    extra: fields of each request to a server, as in {chat_template_kwargs: {enable_thinking: false}}, or arguments of
+    vLLM's engine. The rest is as in ServerOptions.
     """
 
     device: str = "auto"
@@ -45,6 +50,26 @@ class Engine(Section):
     trust_remote_code: bool = False
     batch_tokens: int | None = Field(None, ge=1)
     stall_minutes: float | None = Field(STALL_SECONDS / 60, gt=0)
+    ray: str | None = None
+    ray_workers: int | None = Field(None, ge=1)
+    ray_gpus: float | None = Field(None, ge=0)
+    extra: dict[str, Any] = {}
+    api_key_env: str = ServerOptions().api_key_env
+    in_flight: int = Field(ServerOptions().in_flight, ge=1)
+    timeout: float = Field(ServerOptions().timeout, gt=0)
+    prompt_price: float = Field(ServerOptions().prompt_price, ge=0)
+    completion_price: float = Field(ServerOptions().completion_price, ge=0)
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+    @property
+    def server(self) -> ServerOptions:
+        return ServerOptions(**{field.name: getattr(self, field.name) for field in fields(ServerOptions)})
+
+    @property
+    def cluster(self) -> Cluster | None:
+        return None if self.ray is None else Cluster(self.ray, self.ray_workers, self.ray_gpus)
 
     @property
     def stall_seconds(self) -> float | None:

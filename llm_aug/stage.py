@@ -7,6 +7,7 @@ What a done mark lists is trusted by its sha256 alone: a file that was damaged o
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -101,6 +102,8 @@ def _begun(output: Path, mark: Mapping[str, Any], work: Callable[[], Outcome]) -
 def _done(output: Path, mark: Mapping[str, Any], work: Callable[[], Outcome]) -> Outcome:
     started = time.monotonic()
     outcome = work()
+    if os.environ.get("RANK", "0") != "0":  # of several processes that tune together the first one tells
+        return outcome
     seconds = round(time.monotonic() - started, 1)
     told = {"line": outcome.line, "counts": dict(outcome.counts), "seconds": seconds}
     done = {**mark, "state": "done", **told, "files": _written(output)}

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_aug.cluster import Cluster
 from llm_aug.data import Completion, Prompt, Sampling
 from llm_aug.errors import InputError, did_you_mean
+from llm_aug.server_options import ServerOptions
 
 BACKENDS = {
     "builtin": "llm_aug.backends.hf:load_builtin",
     "hf": "llm_aug.backends.hf:load",
     "scripted": "llm_aug.backends.scripted:load",
+    "server": "llm_aug.backends.server:load",
+    "server-plain": "llm_aug.backends.server:load_plain",
+    "vllm": "llm_aug.backends.vllm:load",
 }
 
 Barred = Callable[[int], Collection[str]]  # of a row; asked when the row begins, since a list of lists may be long
@@ -92,7 +98,8 @@ class LoadOptions:
     """How to load a model; what an engine cannot honour it refuses with InputError.
 
     adapter: a folder that `finetune` wrote. device: auto, cpu, cuda, cuda:1, ... dtype: auto, float32, bfloat16 or
-    float16; none of it but the adapter is part of a recipe. batch_tokens: most tokens in a batch, None by device.
+    float16. batch_tokens: most tokens in a batch, None by device. extra: fields of each request to a server, or
+    arguments of vLLM's engine. None of it but adapter and extra is part of a recipe.
     """
 
     adapter: Path | None = None
@@ -100,6 +107,23 @@ class LoadOptions:
     dtype: str = "auto"
     trust_remote_code: bool = False
     batch_tokens: int | None = None
+    server: ServerOptions = field(default_factory=ServerOptions)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """A model that counts what it costs."""
+
+    @property
+    def usage(self) -> Mapping[str, float]:
+        """Requests, tokens and, with prices, cost since it was loaded; a count only grows."""
+
+
+def spent(llm: LLM | None, before: Mapping[str, float] | None = None) -> dict[str, float]:
+    """What the model's usage has grown by since it was `before`; empty for none, and for one that counts nothing."""
+    usage: Mapping[str, float] = llm.usage if isinstance(llm, Metered) else {}
+    return {name: count - (before or {}).get(name, 0) for name, count in usage.items()}
 
 
 def load_llm(
@@ -109,9 +133,12 @@ def load_llm(
     dtype: str = "auto",
     trust_remote_code: bool = False,
     batch_tokens: int | None = None,
+    cluster: Cluster | None = None,
+    **more: Any,
 ) -> LLM:
-    """Loads `builtin:mini`, a local folder, a hub id or `scheme:rest` with a scheme of BACKENDS.
+    """Loads `builtin:mini`, a local folder, a hub id or `scheme:rest` with a scheme of BACKENDS. more: of LoadOptions.
 
+    cluster: whose workers load it instead of this process.
     Raises InputError on an unknown scheme and Unavailable where the model or the adapter is not there.
     """
     scheme, colon, rest = name.partition(":")
@@ -119,6 +146,10 @@ def load_llm(
         scheme, rest = "hf", name
     if scheme not in BACKENDS:
         raise InputError(f"no engine is called {scheme!r} (model {name!r}); {did_you_mean(scheme, BACKENDS)}")
+    if cluster is not None:
+        spread: Callable[[Callable[[], LLM], Cluster], LLM] = import_module("llm_aug.backends.ray").spread_llm
+        asked = (adapter, device, dtype, trust_remote_code, batch_tokens)
+        return spread(partial(load_llm, name, *asked, **more), cluster)
     module, _, function = BACKENDS[scheme].partition(":")
     load: Callable[[str, LoadOptions], LLM] = getattr(import_module(module), function)
-    return load(rest, LoadOptions(adapter, device, dtype, trust_remote_code, batch_tokens))
+    return load(rest, LoadOptions(adapter, device, dtype, trust_remote_code, batch_tokens, **more))

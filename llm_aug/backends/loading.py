@@ -136,7 +136,7 @@ def decoder_start(model: Any) -> tuple[int, ...]:
 
 
 def weights_source(name: str) -> str:
-    """The folder or hub id behind `builtin:mini`, `hf:...` or a bare name. Raises InputError on other engines."""
+    """The folder or hub id in `builtin:mini`, `hf:...`, `vllm:...` or a bare name. Raises InputError for others."""
     scheme, colon, rest = name.partition(":")
     if not colon or Path(name).exists():
         return name
@@ -144,7 +144,7 @@ def weights_source(name: str) -> str:
         from llm_aug.builtin import model_path
 
         return str(model_path(rest))
-    if scheme != "hf":
+    if scheme not in ("hf", "vllm"):
         raise InputError(f"{name} has no weights to train; choose builtin:mini, a folder or a hub id")
     return rest
 
@@ -203,15 +203,20 @@ def adapter_revision(folder: Path) -> str:
     return sha256_file(folder / ADAPTER_WEIGHTS)[:16]
 
 
-def _with_adapter(model: Any, folder: Path, revision: str) -> Any:
-    """Adds the adapter to the weights, so that it costs nothing at inference."""
-    from peft import PeftModel
-
+def check_trained_on(folder: Path, revision: str) -> None:
+    """Raises InputError where the adapter was trained on other weights, Unavailable where it is none."""
     adapter_revision(folder)
     record = folder / FINETUNE_RECORD
     trained_on = read_json(record).get("revision", revision) if record.is_file() else revision
     if trained_on != revision:
         raise InputError(f"{folder} was trained on weights {trained_on}, the model has {revision}; fine-tune again")
+
+
+def _with_adapter(model: Any, folder: Path, revision: str) -> Any:
+    """Adds the adapter to the weights, so that it costs nothing at inference."""
+    from peft import PeftModel
+
+    check_trained_on(folder, revision)
     try:
         with without_peft_warnings():
             return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()

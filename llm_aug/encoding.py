@@ -1,0 +1,17 @@
+"""The recipe's text encoder, in this process or on its cluster."""
+
+from __future__ import annotations
+
+from llm_aug.config import Recipe
+from llm_aug.data import Dataset, item_texts
+from llm_aug.vectors import Cached, load_encoder
+
+
+def encoder_of(recipe: Recipe, dataset: Dataset) -> Cached:
+    """Fitted on the catalogue, where it is one to be fitted. Its vectors are cached here, wherever they are made."""
+    encoder = load_encoder(recipe.encoder, item_texts(dataset))
+    if recipe.engine.cluster is None:
+        return Cached(encoder)
+    from llm_aug.backends.ray import spread_encoder
+
+    return Cached(spread_encoder(encoder, recipe.engine.cluster))
