@@ -85,8 +85,8 @@ class Fusion:
     def variants(self) -> Iterable[Fusion]:
         yield self
         scored = _Scored(self, {})
-        colds = (0.0, 0.5, 1.0) if (self.known > self.warm).any() else (self.cold_collaborative,)
-        for numbers in product((0.1, 0.2, 0.4, 0.8), (0.5, 1.0, 1.5, 2.0, 3.0), (0.2, 0.4), colds):
+        colds = (1.0, 0.5, 0.0) if (self.known > self.warm).any() else (self.cold_collaborative,)
+        for numbers in product((0.05, 0.1, 0.2, 0.4), (0.5, 1.0, 2.0, 3.0, 4.5, 6.0), (0.2, 0.4), colds):
             other = copy(self)
             other.weight, other.cold_factor, other.knn_weight, other.cold_collaborative = numbers
             vars(other)["_scored"] = scored

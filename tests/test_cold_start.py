@@ -109,7 +109,7 @@ def test_exposure_alone_gains_overall_so_the_verdict_tells_the_gain_over_random_
 def test_random_users_do_not_gain_over_fusion(tastes: Split, tmp_path: Path) -> None:
     """Fusion ranks cold items by their text already."""
     arms = [true_pairs(tastes), random_pairs(tastes)]
-    evaluate(tastes, arms, options(students={"fusion": {}}), tmp_path)
+    evaluate(tastes, arms, options(students={"fusion": {"l2": 5.0}}), tmp_path)
     assert against_real(tmp_path, "fusion", "random").word != "gain"
     assert against_real(tmp_path, "fusion", "llm-oracle", "cold").word == "gain"
 
