@@ -26,17 +26,21 @@ BEST_SINGLE = "Best single model on merged data"
 SENSELESS = ("random", "shuffled", "random-items")
 
 
+def sensible(arm: str) -> bool:
+    return arm not in SENSELESS
+
+
 def best(
     metrics: Sequence[dict[str, Any]],
     real: bool,
     fusion: bool,
     validation: Marks | None = None,
-    wanted: Callable[[str], bool] = lambda _: True,
+    wanted: Callable[[str], bool] = sensible,
 ) -> tuple[str, str] | None:
     """The (student, arm) that validation likes most, among real-only or merged, with or without fusion.
 
     Without validation it is the highest overall NDCG@20 on test, which flatters whoever has more arms to pick from.
-    wanted: which arms take part.
+    wanted: which arms take part; pairs without sense never carry the headline.
     """
     test = {
         (row["student"], row["arm"]): row["mean"]
@@ -107,7 +111,7 @@ class _Told:
     validation: Marks | None
     cold: str
 
-    def top(self, real: bool, fusion: bool, wanted: Callable[[str], bool] = lambda _: True) -> tuple[str, str] | None:
+    def top(self, real: bool, fusion: bool, wanted: Callable[[str], bool] = sensible) -> tuple[str, str] | None:
         return best(self.metrics, real, fusion, self.validation, wanted)
 
     def with_real(self, group: str) -> dict[tuple[str, str], Comparison]:

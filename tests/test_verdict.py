@@ -141,7 +141,8 @@ def test_what_weakens_the_verdict_is_said() -> None:
     means = {("ease", REAL): 0.2, ("ease", "llm"): 0.25, ("ease", "random"): 0.3}
     words = told(means)
     assert "look at what the LLM adds to them: random data: ease +50.0%." in words
-    assert "Those data are not the LLM's." in words
+    assert "Best single model on merged data, ease (llm)" in words
+    assert "Those data are not the LLM's." in told({**means, ("ease", "funnel"): 0.28})
     assert "One seed: the intervals cover the choice of users" in words
     assert "No student is late fusion" in words
     assert "One seed" not in told(means, seeds=(0, 1))
