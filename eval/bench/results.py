@@ -31,7 +31,7 @@ BENCHES = {
     "equality": "iALS, BPR and EASE against implicit and the closed formula: NDCG@20 and its spread over seeds.",
     "latency": "Milliseconds to one new user's top 20 and to one new item, by student.",
     "ray": "Rows a second on Ray's workers against as many plain processes, on one machine.",
-    "sizing": "Hours and cost of large catalogues by model size; speeds but the first are scaled by FLOPs, not measured.",
+    "sizing": "Hours and cost of large catalogues by model size; speeds are scaled by FLOPs.",
     "false_alarms": "How often the same real rows are called a gain or a harm, by student and number of seeds.",
     "crash": "Stages killed at seeded file-system events and run again: equal to an undisturbed run?",
 }
