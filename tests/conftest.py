@@ -8,6 +8,7 @@ import os
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+import signal
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,9 @@ import pytest
 
 from eval.split import SplitOptions, cut
 from llm_aug.data import Dataset, Split, tidy_interactions, tidy_items
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WORDS = """Someone liked the items in the list. Would they like the new item too? Answer yes or no.
 Liked: Toy Story, Jumanji, Heat, Casino. New: Sabrina. Write a description of this item from its facts.
