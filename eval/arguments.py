@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from eval.arms import Arm, again, read_arm
 from llm_aug.data import Split
 from llm_aug.errors import InputError
+from llm_aug.registry import named, typed
 from recommender import STUDENTS, USUAL, make_student
 
 Students = dict[str, dict[str, Any]]
@@ -81,14 +79,8 @@ def _checked(name: str, options: dict[str, Any]) -> dict[str, Any]:
     if not options and name in STUDENTS:  # nothing to check, so nothing heavy to import
         return {}
     make_student(name, options)
-    module, _, attribute = STUDENTS[name].partition(":")
-    try:
-        typed = TypeAdapter(getattr(import_module(module), attribute)).validate_python(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"student {name!r}: {where} is {first['input']!r}: {first['msg'].lower()}") from error
-    return {option: getattr(typed, option) for option in options}
+    checked = typed(f"student {name!r}: ", options, named("student", name, STUDENTS))
+    return {option: getattr(checked, option) for option in options}
 
 
 def read_arms(paths: ArmPaths, split: Split) -> list[Arm]:

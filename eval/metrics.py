@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_aug.seeds import mixed
+
 Hits = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -152,7 +154,7 @@ def _bounds(scores: Scores, candidates: Mask, depth: int) -> Scores:
 
 def _with_ties(values: Scores, items: NDArray[np.int64], depth: int, key: np.uint64) -> NDArray[np.int64]:
     """The best of `items`, at most `depth`, equal values by the numbers that SplitMix64 gives their places."""
-    drawn = _mixed(key + GOLDEN * (items + 1).astype(np.uint64))
+    drawn = mixed(key + GOLDEN * (items + 1).astype(np.uint64))
     if len(items) > depth:
         cut = np.partition(values, len(values) - depth)[len(values) - depth]
         above, level = np.flatnonzero(values > cut), np.flatnonzero(values == cut)
@@ -161,13 +163,6 @@ def _with_ties(values: Scores, items: NDArray[np.int64], depth: int, key: np.uin
         chosen = np.concatenate([above, level])
         values, items, drawn = values[chosen], items[chosen], drawn[chosen]
     return items[np.lexsort((drawn, -values))[:depth]]
-
-
-def _mixed(states: Keys) -> Keys:
-    """The output function of SplitMix64 (Steele, Lea, Flood 2014)."""
-    states = (states ^ (states >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    states = (states ^ (states >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return states ^ (states >> np.uint64(31))
 
 
 def auc(scores: Scores, candidates: Mask, relevant: Mask) -> Values:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
-from importlib import import_module
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
@@ -13,6 +12,7 @@ from llm_aug.data import Sampling
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.filters import FILTERS
 from llm_aug.finetune_options import FinetuneOptions
+from llm_aug.registry import named
 from llm_aug.server_options import ServerOptions
 from llm_aug.tasks import TASKS, load_task, task_class
 from llm_aug.tasks.judge import Judge
@@ -136,9 +136,8 @@ def _default(field: Any) -> Any:
 def filter_section() -> Any:
     """A field for each filter that has options, of the filter's own class of options."""
     found: dict[str, Any] = {}
-    for name, place in FILTERS.items():
-        module, _, attribute = place.partition(":")
-        config = getattr(import_module(module), attribute).Config
+    for name in FILTERS:
+        config = named("filter", name, FILTERS).Config
         if fields(config):
             found[name] = (config, config())
     return create_model("Filters", __base__=Section, **found)

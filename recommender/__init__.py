@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
-from importlib import import_module
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_aug.data import Dataset
-from llm_aug.errors import InputError, did_you_mean
+from llm_aug.registry import check_options, named
 from recommender.search_space import SearchSpace
 
 STUDENTS = {
@@ -60,13 +58,7 @@ class Recommender(Protocol):
 
 def make_student(name: str, options: dict[str, Any], seed: int = 0) -> Recommender:
     """Raises InputError for an unknown student or option. The seed goes to students that draw random numbers."""
-    if name not in STUDENTS:
-        raise InputError(f"no student {name!r}; {did_you_mean(name, STUDENTS)}")
-    module, _, attribute = STUDENTS[name].partition(":")
-    make = getattr(import_module(module), attribute)
-    known = {field.name for field in fields(make)}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InputError(f"student {name!r} has no option {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
+    make = named("student", name, STUDENTS)
+    known = check_options(f"student {name!r}", options, make)
     student: Recommender = make(**{"seed": seed, **options} if "seed" in known else options)
     return student

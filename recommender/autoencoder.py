@@ -19,11 +19,12 @@ from scipy.sparse import csr_matrix, vstack
 from scipy.special import expit
 from torch.nn.functional import log_softmax, normalize
 
+from llm_aug import seeds
 from llm_aug.data import Dataset
 from recommender.live import history_rows
 from recommender.matrix import to_log
 from recommender.search_space import Range, SearchSpace
-from recommender.training import dropout, make_generator, minimise, projection
+from recommender.training import dropout, minimise, projection
 
 
 @dataclass
@@ -49,7 +50,7 @@ class AutoRec:
     }
 
     def fit(self, dataset: Dataset) -> AutoRec:
-        log, generator = to_log(dataset), make_generator(self.seed, "autorec")
+        log, generator = to_log(dataset), seeds.torch_generator(self.seed, "autorec")
         self.users, self.items, self.warm = log.users, log.items, np.flatnonzero(log.warm)
         history = csr_matrix(log.matrix[:, self.warm])
         examples = _with_history(history)
@@ -115,7 +116,7 @@ class MultVAE:
     }
 
     def fit(self, dataset: Dataset) -> MultVAE:
-        log, generator = to_log(dataset), make_generator(self.seed, "mult-vae")
+        log, generator = to_log(dataset), seeds.torch_generator(self.seed, "mult-vae")
         self.users, self.items, self.warm = log.users, log.items, np.flatnonzero(log.warm)
         history = csr_matrix(log.matrix[:, self.warm])
         examples = _with_history(history)

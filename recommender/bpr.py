@@ -48,7 +48,7 @@ class BPR:
     def fit(self, dataset: Dataset) -> BPR:
         log = to_log(dataset)
         self.users = log.users
-        generator = torch.Generator().manual_seed(seeds.derive(self.seed, "bpr"))
+        generator = seeds.torch_generator(self.seed, "bpr")
         factors = _Factors(log.matrix, self.factors, generator)
         optimizer = torch.optim.Adam(factors.parameters(), lr=self.learning_rate)
         coo = log.matrix.tocoo()

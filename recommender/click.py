@@ -199,7 +199,7 @@ class MLP(_Click):
 
     def fit(self, dataset: Dataset) -> MLP:
         rows = self._prepare(dataset)
-        generator = torch.Generator().manual_seed(seeds.derive(self.seed, "mlp"))
+        generator = seeds.torch_generator(self.seed, "mlp")
         self.wide = _logistic(rows)
         start = [torch.randn(width, self.hidden, generator=generator) for width in (len(FEATURES), self.hidden)]
         layers = [part * (2 / len(part)) ** 0.5 for part in start] + [torch.zeros(self.hidden) for _ in range(3)]

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch.nn.functional import cross_entropy, embedding, normalize
 
+from llm_aug import seeds
 from llm_aug.data import Dataset
 from recommender.adversarial import robust
 from recommender.features import dense_vectors, lexical_components, mean_rows, new_dense_vectors, vocabulary
 from recommender.live import history_rows, newcomers, widened
 from recommender.matrix import to_log
 from recommender.search_space import Range, SearchSpace
-from recommender.training import make_generator, minimise, projection
+from recommender.training import minimise, projection
 
 
 @dataclass
@@ -55,7 +56,7 @@ class TwoTower:
 
     def fit(self, dataset: Dataset) -> TwoTower:
         self.log = to_log(dataset)
-        generator = make_generator(self.seed, "two-tower")
+        generator = seeds.torch_generator(self.seed, "two-tower")
         towers = _Towers(torch.from_numpy(dense_vectors(dataset, self.encoder)), self, generator)
         pairs = _Pairs(self.log.matrix)
         minimise(

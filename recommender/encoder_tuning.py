@@ -28,7 +28,7 @@ from llm_aug.errors import InputError
 from llm_aug.vectors import SentenceEncoder, load_encoder, load_sentence_model
 from recommender.encoder_options import EncoderTuning
 from recommender.matrix import pairs_matrix
-from recommender.training import make_generator, minimise
+from recommender.training import minimise
 
 TEXTS_AT_ONCE = 32
 
@@ -174,7 +174,7 @@ def _lora(model: Any, count: int, rank: int) -> LoraConfig:
 def _learn(tower: _Tower, learnt: csr_matrix, table: torch.Tensor, options: EncoderTuning) -> None:
     """learnt: [users, items], of which the tower's first texts are, in this order, and the table's vectors."""
     columns = learnt.tocsc()
-    generator = make_generator(options.seed, "encoder")
+    generator = seeds.torch_generator(options.seed, "encoder")
 
     def loss(batch: torch.Tensor) -> torch.Tensor:
         items = batch.numpy()

@@ -25,7 +25,7 @@ from llm_aug.data import Dataset
 from recommender.adversarial import robust
 from recommender.matrix import Log, to_log
 from recommender.search_space import Range, SearchSpace
-from recommender.training import make_generator, minimise
+from recommender.training import minimise
 
 Array = NDArray[np.float64]
 
@@ -106,7 +106,7 @@ class MatrixFactorization:
             factors = rows[:, :-1], sides[1][:, :-1]
             return robust(of(*factors) + self.regularization * penalty, of, factors, self.adversarial)
 
-        minimise(loss, sides, len(users), _Steps(), make_generator(self.seed, "mf"), weight_decay=0.0)
+        minimise(loss, sides, len(users), _Steps(), seeds.torch_generator(self.seed, "mf"), weight_decay=0.0)
         users, items = (side.detach().numpy().astype(np.float64) for side in sides)
         return users, items
 

@@ -50,7 +50,7 @@ class LightGCN:
     def fit(self, dataset: Dataset) -> LightGCN:
         log = to_log(dataset)
         self.users = log.users
-        generator = torch.Generator().manual_seed(seeds.derive(self.seed, "lightgcn"))
+        generator = seeds.torch_generator(self.seed, "lightgcn")
         graph, count = _torch_sparse(normalised_graph(log.matrix)), len(log.users)
         start = torch.randn(graph.shape[0], self.dimensions, generator=generator) * 0.1
         vectors = torch.nn.Parameter(start)

@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy, embedding, layer_norm, normalize, relu
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from llm_aug import seeds
 from llm_aug.data import Dataset
 from recommender.features import dense_vectors
 from recommender.live import history_rows
 from recommender.matrix import to_log
 from recommender.search_space import Range, SearchSpace
 from recommender.sequences import History, Windows, histories, steps, windows
-from recommender.training import dropout, make_generator, minimise, projection
+from recommender.training import dropout, minimise, projection
 
 AT_ONCE = 256
 
@@ -60,7 +61,7 @@ class _Sequential:
         raise NotImplementedError
 
     def fit(self, dataset: Dataset) -> Self:
-        generator = make_generator(self.seed, self.NAME)
+        generator = seeds.torch_generator(self.seed, self.NAME)
         network = self._network(generator)
         log = to_log(dataset)
         entire = histories(dataset, log.users, log.items, self.seed)
@@ -86,7 +87,7 @@ class _Sequential:
 
     def _states(self, entire: Sequence[History]) -> NDArray[np.float32]:
         """The last ones, as unit rows: [len(entire), d]."""
-        generator = make_generator(self.seed, self.NAME)  # draws first weights, which are written over
+        generator = seeds.torch_generator(self.seed, self.NAME)  # draws first weights, which are written over
         network, table = self._network(generator), torch.from_numpy(np.vstack([self.item_vectors, self.start]))
         vector_to_parameters(torch.from_numpy(self.weights), network.parameters())
         ends = [one[-self.max_length :] for one in entire]

@@ -13,7 +13,6 @@ import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from scipy.sparse import csr_matrix
 from llm_aug.data import Dataset
 from llm_aug.errors import InputError
 from llm_aug.files import fingerprint, read_json, write_bytes, write_json
+from llm_aug.registry import named
 from recommender import STUDENTS, Recommender
 from recommender.matrix import Log, to_log
 
@@ -114,8 +114,7 @@ def _unpack(tree: Mapping[str, Any], arrays: Arrays) -> Any:
         return pd.Index(tree["index"])
     if "log" in tree:
         return Log(**{name: _unpack(part, arrays) for name, part in tree["log"].items()})
-    module, _, attribute = STUDENTS[tree["student"]].partition(":")
-    model = getattr(import_module(module), attribute)(**tree["options"])
+    model = named("student", tree["student"], STUDENTS)(**tree["options"])
     for name, part in tree["state"].items():
         setattr(model, name, _unpack(part, arrays))
     return model

@@ -1,4 +1,4 @@
-"""What the students that learn by gradient descent share: a generator, a start, dropout and the loop."""
+"""What the students that learn by gradient descent share: a start, dropout and the loop."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Protocol
 
 import torch
 
-from llm_aug import seeds
-
 
 class Schedule(Protocol):
     """The options that the loop reads. batch_size: examples in a step."""
@@ -16,10 +14,6 @@ class Schedule(Protocol):
     epochs: int
     batch_size: int
     learning_rate: float
-
-
-def make_generator(seed: int, name: str) -> torch.Generator:
-    return torch.Generator().manual_seed(seeds.derive(seed, name) % 2**63)
 
 
 def projection(rows: int, columns: int, generator: torch.Generator) -> torch.nn.Parameter:

@@ -117,7 +117,7 @@ def test_data_and_what_lies_below_it() -> None:
 
 
 def test_the_recommenders_know_the_data_and_the_vectors_alone() -> None:
-    allowed = llm_aug("data", "vectors", "errors", "seeds", "files", "funnel")
+    allowed = llm_aug("data", "vectors", "errors", "seeds", "files", "funnel", "registry")
     assert offenders(files("recommender"), ("recommender", *allowed)) == []
     from_funnel = {
         alias.name
@@ -130,7 +130,9 @@ def test_the_recommenders_know_the_data_and_the_vectors_alone() -> None:
 
 
 def test_the_evaluation_gets_its_arms_as_files() -> None:
-    allowed = llm_aug("data", "vectors", "errors", "seeds", "files", "merge", "sources.samples", "tables", "seen")
+    allowed = llm_aug(
+        "data", "vectors", "errors", "seeds", "files", "merge", "sources.samples", "tables", "seen", "registry"
+    )
     assert offenders(EVALUATION, ("eval", "recommender", *allowed)) == []
 
 

@@ -26,7 +26,7 @@ from eval.split import SplitOptions, cut
 from llm_aug.data import Dataset, Split, read_dataset
 from llm_aug.errors import LlmAugError
 from llm_aug.progress import say
-from llm_aug.seeds import derive
+from llm_aug.seeds import torch_generator
 from recommender import make_student
 from recommender.matrix import to_log
 from recommender.search_space import SearchSpace
@@ -97,7 +97,7 @@ def moved(factors: Factors, split: Split, radius: float, how: str, seed: int) ->
     if how == "fgsm":
         steps = torch.autograd.grad(_loss(users, items, torch.from_numpy(factors.biases), split), sides)
     else:
-        generator = torch.Generator().manual_seed(derive(seed, "robustness"))
+        generator = torch_generator(seed, "robustness")
         steps = tuple(torch.randn(side.shape, generator=generator) for side in sides)
     found = [
         (side + radius * _length(side) * normalize(step, dim=1)).detach().numpy()

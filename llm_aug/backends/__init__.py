@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from llm_aug.cluster import Cluster
 from llm_aug.data import Completion, Prompt, Sampling
 from llm_aug.errors import InputError, did_you_mean
+from llm_aug.registry import named
 from llm_aug.server_options import ServerOptions
 
 BACKENDS = {
@@ -150,6 +151,5 @@ def load_llm(
         spread: Callable[[Callable[[], LLM], Cluster], LLM] = import_module("llm_aug.backends.ray").spread_llm
         asked = (adapter, device, dtype, trust_remote_code, batch_tokens)
         return spread(partial(load_llm, name, *asked, **more), cluster)
-    module, _, function = BACKENDS[scheme].partition(":")
-    load: Callable[[str, LoadOptions], LLM] = getattr(import_module(module), function)
+    load: Callable[[str, LoadOptions], LLM] = named("engine", scheme, BACKENDS)
     return load(rest, LoadOptions(adapter, device, dtype, trust_remote_code, batch_tokens, **more))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from importlib import import_module
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from llm_aug.data import Dataset, Reject, Sample
 from llm_aug.errors import InputError, did_you_mean
+from llm_aug.registry import check_options, named, typed
 
 CLASSICS = {
     "noise": "llm_aug.classics.noise:Noise",
@@ -68,21 +67,9 @@ class Classic(Protocol):
 
 def load_classic(name: str, **options: Any) -> Classic:
     """Raises InputError for an unknown classic, option or style, or a value of another type."""
-    if name not in CLASSICS:
-        raise InputError(f"no classic {name!r}; {did_you_mean(name, CLASSICS)}")
-    module, _, attribute = CLASSICS[name].partition(":")
-    make = getattr(import_module(module), attribute)
-    known = {one.name for one in fields(make)}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InputError(f"{name} has no option {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
-    try:
-        checked = TypeAdapter(make).validate_python(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{name}.{where} is {first['input']!r}: {first['msg'].lower()}") from error
-    classic: Classic = checked
+    make = named("classic", name, CLASSICS)
+    check_options(name, options, make)
+    classic: Classic = typed(f"{name}.", options, make)
     if classic.style not in classic.STYLES:
         raise InputError(f"{name} has no style {classic.style!r}; {did_you_mean(classic.style, classic.STYLES)}")
     return classic

@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from llm_aug import seeds
 from llm_aug.classics import Context, Made
 from llm_aug.classics.log import Floats
-from llm_aug.classics.networks import Plan, content_of, linear, make_generator, pick_device, recipe_hash, train
+from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, train
 from llm_aug.data import Dataset, Reject, Sample, item_texts
 from llm_aug.errors import InputError
 from llm_aug.tasks.closed_sets import ClosedSet, closed_sets
@@ -116,7 +116,7 @@ def read_table(dataset: Dataset, names: Sequence[str], named: bool) -> Table:
 
 def _fit(table: Table, condition: Floats, options: Options, context: Context) -> tuple[AttributeVAE, list[list[float]]]:
     device = pick_device(options.device)
-    start = make_generator(context.seed, "vae", "attributes")
+    start = seeds.torch_generator(context.seed, "vae", "attributes")
     network = AttributeVAE(list(table.spans.values()), condition.shape[1], options, start).to(device)
     decay = options.weight_decay
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=decay)
@@ -176,7 +176,9 @@ class AttributeVAE(torch.nn.Module):
         device, options = self.decode.weight.device, self.options
         given, shown = torch.from_numpy(values).to(device), torch.from_numpy(condition).to(device)
         mean, log_variance = self.posterior(given, shown)
-        noise = torch.randn(options.draws, options.latent, generator=make_generator(seed, "vae", "draws")).to(device)
+        noise = torch.randn(options.draws, options.latent, generator=seeds.torch_generator(seed, "vae", "draws")).to(
+            device
+        )
         total = torch.zeros_like(given)
         for one in noise:
             logits = self.logits(mean + one * (log_variance / 2).exp(), shown)

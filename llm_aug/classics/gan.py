@@ -17,10 +17,11 @@ import torch
 from scipy.sparse import csr_matrix, diags
 from sklearn.utils.extmath import randomized_svd
 
+from llm_aug import seeds
 from llm_aug.classics import Context, Made
 from llm_aug.classics.choice import cold_items, extended_users, more_of_users, pairs_of_items
 from llm_aug.classics.log import Floats, Log
-from llm_aug.classics.networks import Plan, content_of, linear, make_generator, pick_device, recipe_hash, train
+from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, train
 from llm_aug.data import Dataset
 from llm_aug.progress import say
 
@@ -73,7 +74,7 @@ def fit(rows: csr_matrix, conditions: Floats, options: GAN, context: Context) ->
     """rows: [subjects, choices], none empty. conditions: [subjects, width]. The record: losses by epoch, and spread."""
     basis, real = reduced(rows, options.components)
     device = pick_device(options.device)
-    start = make_generator(context.seed, "gan", options.style, "start")
+    start = seeds.torch_generator(context.seed, "gan", options.style, "start")
     networks = Networks(basis, conditions.shape[1], options, start).to(device)
     shown, truth = torch.from_numpy(conditions).to(device), torch.from_numpy(real).to(device)
     slow, fast = options.learning_rate, 4 * options.learning_rate
@@ -90,7 +91,7 @@ def fit(rows: csr_matrix, conditions: Floats, options: GAN, context: Context) ->
     recipe = recipe_hash(options, context.seed, real, conditions)
     plan = Plan("gan", len(real), options.epochs, options.batch_size, context.seed, context.folder, recipe)
     curve = train(networks, optimizer, gradients, plan)
-    draws = make_generator(context.seed, "gan", "check")
+    draws = seeds.torch_generator(context.seed, "gan", "check")
     noise = torch.randn(len(real), options.noise, generator=draws).to(device)
     with torch.no_grad():
         made = networks.generator(noise, shown).cpu().numpy()
@@ -165,7 +166,9 @@ class Networks(torch.nn.Module):
         Divided by the root of the choice's length, or a few active users would take most of the pairs.
         """
         device = next(self.parameters()).device
-        draws = torch.randn(self.options.draws, self.options.noise, generator=make_generator(seed, "gan", "draws"))
+        draws = torch.randn(
+            self.options.draws, self.options.noise, generator=seeds.torch_generator(seed, "gan", "draws")
+        )
         shown = torch.from_numpy(conditions).to(device)
         made = torch.stack([self.generator(one.to(device).expand(len(shown), -1), shown) for one in draws]).mean(dim=0)
         lengths = np.maximum(np.linalg.norm(self.basis, axis=0), 1e-6)
@@ -178,7 +181,7 @@ def spread(made: Floats, real: Floats, seed: int) -> Mapping[str, Any]:
 
     made, real: [vectors, components]; of many, some are drawn.
     """
-    some = make_generator(seed, "gan", "spread")
+    some = seeds.torch_generator(seed, "gan", "spread")
     made, real = (rows[torch.randperm(len(rows), generator=some)[:COMPARED].numpy()] for rows in (made, real))
     if min(len(made), len(real)) < 2:
         return {"collapsed": False, "compared": len(made)}

@@ -52,11 +52,6 @@ def pick_device(name: str) -> torch.device:
         raise Unavailable(f"device {name!r} is not there: {str(error).splitlines()[0]}") from error
 
 
-def make_generator(seed: int, *parts: str | int) -> torch.Generator:
-    """On the CPU whatever the device, so that a GPU gets the same draws."""
-    return torch.Generator().manual_seed(seeds.derive(seed, *parts))
-
-
 def linear(inputs: int, outputs: int, generator: torch.Generator) -> torch.nn.Linear:
     """Weights normal with variance 1 / inputs, so that the scale is kept; biases zero."""
     layer = torch.nn.Linear(inputs, outputs)
@@ -98,7 +93,7 @@ def train(
     progress, saved = restore(folder, model, optimizer), time.monotonic()
     with Meter(plan.name, plan.epochs, len(progress.curve), plan.folder) as meter:
         for epoch in range(len(progress.curve), plan.epochs):
-            generator = make_generator(plan.seed, plan.name, "epoch", epoch)
+            generator = seeds.torch_generator(plan.seed, plan.name, "epoch", epoch)
             losses = []
             order: torch.Tensor = torch.randperm(plan.rows, generator=generator)
             for place in range(steps):

@@ -16,10 +16,11 @@ import torch
 from scipy.sparse import csr_matrix
 from torch.nn.functional import log_softmax, normalize
 
+from llm_aug import seeds
 from llm_aug.classics import Context, Made
 from llm_aug.classics.choice import cold_items, extended_users, more_of_users, pairs_of_items
 from llm_aug.classics.log import Floats, Log
-from llm_aug.classics.networks import Plan, content_of, linear, make_generator, pick_device, recipe_hash, train
+from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, train
 from llm_aug.data import Dataset
 
 ROWS_AT_ONCE = 256
@@ -70,7 +71,9 @@ class VAE:
 def fit(log: Log, vectors: Floats, options: VAE, context: Context) -> tuple[RowVAE, list[list[float]]]:
     """vectors: [items, dimensions] in the order of the log. The curve: [epoch, negative lower bound per user]."""
     device = pick_device(options.device)
-    network = RowVAE(torch.from_numpy(vectors), log.counts > 0, options, make_generator(context.seed, "vae", "start"))
+    network = RowVAE(
+        torch.from_numpy(vectors), log.counts > 0, options, seeds.torch_generator(context.seed, "vae", "start")
+    )
     network = network.to(device)
     decay = options.weight_decay
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=decay)
@@ -132,7 +135,7 @@ class RowVAE(torch.nn.Module):
     @torch.no_grad()
     def probabilities(self, rows: csr_matrix, seed: int) -> Floats:
         """Share of the user's next events that falls on each item, cold ones too: [rows, items]."""
-        generator, device, found = make_generator(seed, "vae", "draws"), self.content.device, []
+        generator, device, found = seeds.torch_generator(seed, "vae", "draws"), self.content.device, []
         noise = torch.randn(self.options.draws, 1, self.options.latent, generator=generator).to(device)
         for at in range(0, rows.shape[0], ROWS_AT_ONCE):
             mean, log_variance = self.posterior(torch.from_numpy(rows[at : at + ROWS_AT_ONCE].toarray()).to(device))

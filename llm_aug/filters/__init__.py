@@ -11,19 +11,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from importlib import import_module
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
 
 from llm_aug.data import Dataset, Sample, Verdict
-from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import write_json, write_parquet
 from llm_aug.filters.borderline import SHOWN, Near, beside, line
 from llm_aug.filters.corpus import corpus
 from llm_aug.filters.reference import Reference, Threshold
+from llm_aug.registry import check_options, named
 from llm_aug.tables import VERDICT_FIELDS, samples_table
 from llm_aug.vectors import Encoder
 
@@ -192,16 +191,10 @@ def cascade(samples: Sequence[Sample], reference: Reference, options: Options | 
 
 def _load(reference: Reference, options: Options) -> dict[str, Filter]:
     for name in options:
-        if name not in FILTERS:
-            raise InputError(f"no filter {name!r}; {did_you_mean(name, FILTERS)}")
+        named("filter", name, FILTERS)
     filters: dict[str, Filter] = {}
-    for name, place in FILTERS.items():
-        module, _, attribute = place.partition(":")
-        make = getattr(import_module(module), attribute)
-        given = options.get(name, {})
-        known = [entry.name for entry in fields(make.Config)]
-        for option in given:
-            if option not in known:
-                raise InputError(f"filter {name!r} has no option {option!r}; {did_you_mean(option, known)}")
+    for name in FILTERS:
+        make, given = named("filter", name, FILTERS), options.get(name, {})
+        check_options(f"filter {name!r}", given, make.Config)
         filters[name] = make(reference, make.Config(**given))
     return filters

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_aug.seeds import mixed
 from llm_aug.text import normalised
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: a power of it never loses bits
@@ -80,16 +81,9 @@ class Passages:
 
 def _hashes(ids: Sequence[int], n: int) -> NDArray[np.uint64]:
     """[max(0, len(ids) - n + 1)]: sum of mixed ids times powers of an odd base, modulo 2^64."""
-    mixed = _mix(np.array(ids, dtype=np.uint64))
+    words = mixed(np.array(ids, dtype=np.uint64))
     count = max(0, len(ids) - n + 1)
     found = np.zeros(count, np.uint64)
     for place in range(n if count else 0):
-        found = found * _BASE + mixed[place : place + count]
+        found = found * _BASE + words[place : place + count]
     return found
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """splitmix64's finaliser (Steele, Lea and Flood 2014): near ids become unlike ones."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))

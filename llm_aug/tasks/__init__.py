@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from importlib import import_module
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Reject, Request
-from llm_aug.errors import InputError, did_you_mean
+from llm_aug.registry import check_options, named
 
 TASKS = {
     "rewrite": "llm_aug.tasks.rewrite:Rewrite",
@@ -96,18 +95,12 @@ def reads_interactions(task: Task) -> bool:
 
 def task_class(name: str) -> Any:
     """The class behind a name, whose fields are the task's options. Raises InputError for an unknown name."""
-    if name not in TASKS:
-        raise InputError(f"no task {name!r}; {did_you_mean(name, TASKS)}")
-    module, _, attribute = TASKS[name].partition(":")
-    return getattr(import_module(module), attribute)
+    return named("task", name, TASKS)
 
 
 def load_task(name: str, **options: Any) -> Task:
     """Raises InputError for an unknown name or an option that the task does not have."""
     make = task_class(name)
-    known = {field.name for field in fields(make)}
-    unknown = sorted(set(options) - known)
-    if unknown:
-        raise InputError(f"task {name!r} has no option {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
+    check_options(f"task {name!r}", options, make)
     task: Task = make(**options)
     return task
