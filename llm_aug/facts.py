@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from llm_aug.text import QUANTITY, THOUSANDS, unit_of, words
@@ -34,9 +35,12 @@ _ROMAN = re.compile(r"\b(?=[IVXL])(?P<tens>XL|L?X{0,3})(?P<ones>IX|IV|V?I{0,3})\
 _FRACTION = re.compile(r"(?:(?<![\d/])(?P<whole>\d+)[\s-])?(?<![\d/])(?P<over>\d+)[/⁄](?P<under>\d+)(?![\d/])")
 _DECADE = re.compile(r"['’]?s\b")
 _SAID = frozenset((*_SPELLED, *_ORDINALS, *_AS_MUCH))
+_CLAIMING = frozenset(_SPELLED.keys() - {"one"})
 _LOWER = re.compile(r"[a-z]+")
 _NAME = re.compile(r"(?<!\w)[^\W\d_]\w*(?:['’]\w+)?")
-_CAPITAL = re.compile(r"(?<!\w)(?<!\w['’])(?!I(?:['’](?:m|d|ve|ll))?\b)[^\W\d_a-z](?:\w+(?:['’]\w+)?|['’]\w+)")
+_CAPITAL = re.compile(  # begins with a set, so that re skips to the next member of it; then looks behind that
+    r"[^\W\d_a-z](?<!\w.)(?<!\w['’].)(?!(?<=I)(?:['’](?:m|d|ve|ll))?\b)(?:\w+(?:['’]\w+)?|['’]\w+)", re.DOTALL
+)
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _STARTS = frozenset('.!?…。！？:;•*|/"“”„«»([{–—')  # after these any word may have a capital letter
 NAME_SHARE = 0.1  # a word that the catalogue writes small in a tenth of the texts that hold it is no name
@@ -66,12 +70,14 @@ def plain(text: str) -> str:
     return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
 
 
+@lru_cache(1 << 16)
 def _base(word: str) -> str:
     return plain(word).removesuffix("'s").removesuffix("’s").replace("'", "").replace("’", "")
 
 
-def _word_numbers(text: str) -> Iterable[re.Match[str]]:
-    return () if _SAID.isdisjoint(_LOWER.findall(text.lower())) else _WORD_NUMBER.finditer(text)
+def _word_numbers(text: str, sought: frozenset[str]) -> Iterable[re.Match[str]]:
+    """Nothing where none of the words sought is there."""
+    return () if sought.isdisjoint(_LOWER.findall(text.lower())) else _WORD_NUMBER.finditer(text)
 
 
 def _spelled(found: re.Match[str]) -> int:
@@ -94,7 +100,7 @@ def known(text: str) -> Known:
     numbers: dict[str, set[str]] = {}
     for found in QUANTITY.finditer(text):
         numbers.setdefault(canonical(found["number"]), set()).add(unit_of(found))
-    for spelled in (*map(_spelled, _word_numbers(text)), *map(_roman, _ROMAN.finditer(text))):
+    for spelled in (*map(_spelled, _word_numbers(text, _SAID)), *map(_roman, _ROMAN.finditer(text))):
         numbers.setdefault(str(spelled), set()).add("")
     for found in _FRACTION.finditer(text) if "/" in text or "⁄" in text else ():
         if under := int(found["under"]):
@@ -124,7 +130,7 @@ def invented_numbers(text: str, row: Known) -> list[str]:
             borne_out = not unit or bool({unit, ""} & units)
         if not borne_out:
             odd.append(found[0].strip())
-    for found in _word_numbers(text):
+    for found in _word_numbers(text, _CLAIMING):
         value = _spelled(found)
         told = found["word"] is None or found["word"].lower() in _SPELLED
         if told and value > 1 and str(value) not in row.numbers and not _SPOKEN_OF.search(text, 0, found.start()):

@@ -14,6 +14,8 @@ _END = re.compile(r"(?<![.!?…。！？])[.!?…。！？]++[\"'”’»)\]]*+(
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # all of Unicode's category Cc
 _CJK = "\u3040-\u30ff\u3400-\u9fff"  # written without spaces: each character counts as a word
 _WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+(?:['’][^\W{_CJK}]+)?")
+_ASCII_WORD = re.compile(r"\w+(?:'\w+)?", re.ASCII)
+_ASCII_LETTERS = {code: chr(code).lower() if chr(code).isalnum() or chr(code) == "_" else " " for code in range(128)}
 
 
 def one_line(text: str) -> str:
@@ -46,7 +48,11 @@ def words(text: str) -> list[str]:
 
 def normalised(text: str) -> str:
     """NFKC, casefold, punctuation and spacing reduced to single spaces: equal for texts that read the same."""
-    return " ".join(_WORD.findall(text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()))
+    if not text.isascii():
+        return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+    if "'" in text:
+        return " ".join(_ASCII_WORD.findall(text.lower()))
+    return " ".join(text.translate(_ASCII_LETTERS).split())  # a tenth of the time of a search for words
 
 
 def capped(text: str, limit: int) -> str:
@@ -88,12 +94,12 @@ _UNITS = {
     "volt": "volts?|v",
 }
 QUANTITY = re.compile(
-    r"(?P<number>\d+(?:[.,]\d+)*)(?:[\s-]?(?:"
+    r"(?P<number>\d\d*(?:[.,]\d+)*)(?:[\s-]?(?:"  # not \d+: re looks for a set at the start, not for a repeat
     + "|".join(f"(?P<u{place}>{re.escape(unit)}|{others})" for place, (unit, others) in enumerate(_UNITS.items()))
     + r")(?!\w))?",
     re.IGNORECASE,
 )
-THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+THOUSANDS = re.compile(r",(?<=\d,)(?=\d{3}(?!\d))")
 BLANKS = frozenset({"", "unknown", "none", "null", "nan", "n a", "not available", "no genres listed"})
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from ipaddress import ip_address
 from typing import Any
@@ -52,79 +53,100 @@ def _is_phone(said: str) -> bool:
     return least <= len(re.sub(r"\D", "", said).removeprefix("00")) <= 15
 
 
-Rule = tuple[re.Pattern[str], Callable[[str], bool]]
+@dataclass(frozen=True)
+class Rule:
+    """The group `said`, or all of a match, is personal where `holds` says so.
+
+    hints: a text without one of these, casefolded, is not searched; none: any is.
+    """
+
+    pattern: re.Pattern[str]
+    holds: Callable[[str], bool]
+    hints: tuple[str, ...]
+
+    def found(self, text: str, small: str) -> Iterator[str]:
+        """small: the text, casefolded."""
+        if self.hints and not any(hint in small for hint in self.hints):
+            return
+        for match in self.pattern.finditer(text):
+            said = match["said"] if "said" in self.pattern.groupindex else match[0]
+            if self.holds(said):
+                yield said.strip()
 
 
-def _rule(pattern: str, holds: Callable[[str], bool] = lambda said: True, flags: int = 0) -> Rule:
-    """The group `said`, or all of a match, is personal where `holds` says so."""
-    return re.compile(pattern, flags), holds
+def _rule(*hints: str, pattern: str, holds: Callable[[str], bool] = lambda said: True, flags: int = 0) -> Rule:
+    return Rule(re.compile(pattern, flags), holds, hints)
 
 
+# A pattern that begins with a set and then looks behind is tried at members of the set alone, not everywhere.
 RULES: Mapping[str, Sequence[Rule]] = {
     "mail": (
-        _rule(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?!\w)"),
+        _rule(pattern=r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?!\w)"),
         _rule(
-            r"\b[\w.+-]{1,64}\s?[\[(]\s?at\s?[\])]\s?[\w-]{1,63}\s?(?:\.|[\[(]\s?dot\s?[\])])\s?[a-z]{2,24}\b",
+            pattern=r"\b[\w.+-]{1,64}\s?[\[(]\s?at\s?[\])]\s?[\w-]{1,63}\s?(?:\.|[\[(]\s?dot\s?[\])])\s?[a-z]{2,24}\b",
             flags=re.I,
         ),
     ),
-    "card": (_rule(r"(?<![\w.-])\d(?:[ -]?\d){12,18}(?![\w-])", _is_card),),
-    "iban": (_rule(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", _is_iban),),
+    "card": (_rule(pattern=r"\d(?<![\w.-]\d)(?:[ -]?\d){12,18}(?![\w-])", holds=_is_card),),
+    "iban": (_rule(pattern=r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", holds=_is_iban),),
     "phone": (
-        _rule(r"(?<![\w+])(?:\+|00)[1-9]\d{0,2}(?:[\s./-]{0,2}\(?\d{1,5}\)?){2,6}(?!\w)", _is_phone),
-        _rule(r"(?<![\w.-])(?:1[\s.-])?(?:\(\d{3}\)[\s.-]?|\d{3}[\s.-])\d{3}[\s.-]\d{4}(?![\w-])"),
-        _rule(r"(?<![\w.-])0\d(?:[\s.-]\d{2}){4}(?![\w-])"),
-        _rule(r"(?<![\w.-])\(?0\d{2,4}\)?[\s/-]\d{3,4}[\s-]?\d{3,4}(?![\w-])"),
+        _rule(pattern=r"(?<![\w+])(?:\+|00)[1-9]\d{0,2}(?:[\s./-]{0,2}\(?\d{1,5}\)?){2,6}(?!\w)", holds=_is_phone),
+        _rule(pattern=r"(?<![\w.-])(?:1[\s.-])?(?:\(\d{3}\)[\s.-]?|\d{3}[\s.-])\d{3}[\s.-]\d{4}(?![\w-])"),
+        _rule(pattern=r"(?<![\w.-])0\d(?:[\s.-]\d{2}){4}(?![\w-])"),
+        _rule(pattern=r"(?<![\w.-])\(?0\d{2,4}\)?[\s/-]\d{3,4}[\s-]?\d{3,4}(?![\w-])"),
         _rule(
-            r"\b(?:tel(?:ephone)?|phone|mobile|cell|call|fax|whatsapp)\b[^\w\n+(]{0,3}"
+            pattern=r"\b(?:tel(?:ephone)?|phone|mobile|cell|call|fax|whatsapp)\b[^\w\n+(]{0,3}"
             r"(?:(?:me|us|at|on|no|number|is)\b[^\w\n+(]{0,3}){0,2}(?P<said>\+?\(?\d[\d ().-]{5,18}\d)(?!\w)",
-            _is_phone,
-            re.IGNORECASE,
+            holds=_is_phone,
+            flags=re.IGNORECASE,
         ),
     ),
-    "social_security": (_rule(r"(?<![\w-])\d{3}-\d{2}-\d{4}(?![\w-])"),),
+    "social_security": (_rule(pattern=r"\d(?<![\w-]\d)\d\d-\d{2}-\d{4}(?![\w-])"),),
     "ip": (
-        _rule(r"(?<![\w.:-])(?<!version )(?<!release )\d{1,3}(?:\.\d{1,3}){3}(?![\w:-]|\.\d)", _is_ip),
-        _rule(r"(?<![\w:.])(?=[0-9A-Fa-f]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{6,39}(?![\w:])", _is_ip),
+        _rule(
+            pattern=r"\d(?<![\w.:-]\d)(?<!version \d)(?<!release \d)\d{0,2}(?:\.\d{1,3}){3}(?![\w:-]|\.\d)", holds=_is_ip
+        ),
+        _rule(":", pattern=r"(?<![\w:.])(?=[0-9A-Fa-f]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{6,39}(?![\w:])", holds=_is_ip),
     ),
     "address": (
-        _rule(rf"(?<![\w.-])\d{{1,5}}[A-Za-z]?,? (?:(?:[NSEW]\.?|[^\W\d_a-z][\w'’.]*) ){{1,3}}(?:{_STREET})\b"),
-        _rule(r"\b[^\W\d_a-z][\w-]*(?:stra(?:ß|ss)e|str\.|gasse|allee|weg|platz)\s\d{1,4}\s?[a-z]?\b"),
+        _rule(pattern=rf"\d(?<![\w.-]\d)\d{{0,4}}[A-Za-z]?,? (?:(?:[NSEW]\.?|[^\W\d_a-z][\w'’.]*) ){{1,3}}(?:{_STREET})\b"),
         _rule(
-            r"\b\d{1,4},? (?:bis )?(?:rue|avenue|boulevard|place|chemin|impasse) (?:d[eu]s? |de la |de l['’])?\w+",
+            *("strasse", "str.", "gasse", "allee", "weg", "platz"),
+            pattern=r"\b[^\W\d_a-z][\w-]*(?:stra(?:ß|ss)e|str\.|gasse|allee|weg|platz)\s\d{1,4}\s?[a-z]?\b",
+        ),
+        _rule(
+            *("rue", "avenue", "boulevard", "place", "chemin", "impasse"),
+            pattern=r"\b\d{1,4},? (?:bis )?(?:rue|avenue|boulevard|place|chemin|impasse) (?:d[eu]s? |de la |de l['’])?\w+",
             flags=re.I,
         ),
-        _rule(r"\bP\.? ?O\.? Box \d+", flags=re.IGNORECASE),
-        _rule(r", (?P<said>[A-Z]{2} \d{5}(?:-\d{4})?)\b"),
+        _rule("box ", pattern=r"\bP\.? ?O\.? Box \d+", flags=re.IGNORECASE),
+        _rule(pattern=r", (?P<said>[A-Z]{2} \d{5}(?:-\d{4})?)\b"),
     ),
-    "handle": (_rule(r"(?<![\w@./])@[A-Za-z_][\w.]{2,30}\b"),),
-    "url": (_rule(r"(?:\bhttps?://|\bwww\.)[^\s<>\"')\]]{3,}", flags=re.IGNORECASE),),
+    "handle": (_rule("@", pattern=r"(?<![\w@./])@[A-Za-z_][\w.]{2,30}\b"),),
+    "url": (_rule("://", "www.", pattern=r"(?:\bhttps?://|\bwww\.)[^\s<>\"')\]]{3,}", flags=re.IGNORECASE),),
 }
 
 
-_DIGIT = re.compile(r"\d")
+_DIGIT, _DIGITS = re.compile(r"\d"), re.compile(r"\d(?:\D{0,2}\d){6}")
+_LONG = ("phone", "card", "social_security")  # kinds that have such _DIGITS
+_NUMBERED = (*_LONG, "iban", "address")
 _HINTS = {  # what a text without is not searched for
-    "mail": re.compile(r"@|[\[(]\s?at\s?[\])]", re.IGNORECASE),
-    "handle": re.compile("@"),
-    "url": re.compile(r"://|www\.", re.IGNORECASE),
-    "ip": re.compile(r"\d\.\d|:[\da-f]*:", re.IGNORECASE),
-    "phone": re.compile(r"\d(?:[\D]{0,2}\d){6}"),
-    "card": re.compile(r"\d(?:[\D]?\d){12}"),
-    "iban": re.compile(r"[A-Z]{2}\d\d"),
+    "mail": (re.compile("@"), re.compile(r"[\[(]\s?at\s?[\])]", re.IGNORECASE)),
+    "ip": (re.compile(r"\d\.\d"), re.compile(r":[\da-f]*:", re.IGNORECASE)),
+    "card": (re.compile(r"\d(?:[\D]?\d){12}"),),
+    "iban": (re.compile(r"[A-Z][A-Z]\d\d"),),
 }
 
 
 def found(text: str, kinds: Sequence[str]) -> list[tuple[str, str]]:
     """(kind, string) for each piece of personal data of these kinds, in the order of RULES."""
+    small = text.casefold()
+    absent = () if _DIGITS.search(text) else _LONG if _DIGIT.search(text) else _NUMBERED
     pieces = []
     for kind in kinds:
-        if not _HINTS.get(kind, _DIGIT).search(text):
-            continue
-        for pattern, holds in RULES[kind]:
-            for match in pattern.finditer(text):
-                said = match["said"] if "said" in pattern.groupindex else match[0]
-                if holds(said):
-                    pieces.append((kind, said.strip()))
+        hints = _HINTS.get(kind)
+        if kind not in absent and (hints is None or any(hint.search(text) for hint in hints)):
+            pieces += [(kind, said) for rule in RULES[kind] for said in rule.found(text, small)]
     return pieces
 
 

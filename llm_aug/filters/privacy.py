@@ -89,7 +89,7 @@ class Privacy:
         for _, said in pieces:
             if f" {normalised(said)} " not in public:
                 return Verdict(False, "personal_data", nearest=said)
-        length, source = self._passages.longest(text, own)
+        length, source = self._passages.longest(self.reference.read(text).split(), own)
         if length:
             return Verdict(False, "copied_ngram", float(length), source)
         return Verdict(True)

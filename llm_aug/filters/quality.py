@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -22,52 +22,92 @@ TIMES, LONGEST_LOOP = 5, 40  # how often a loop comes in a row; words of one rou
 WHOLE = 0.95  # share of real descriptions that end whole, from which a sample has to
 _CANNOT = r"(?:can(?:no|['’])t|could(?: not|n['’]t)|wo(?:n['’]t)|will not|(?:am|['’]m) (?:unable|not able) to)"
 _WRITE = r"(?:assist|help|provide|fulfil|generate|write|create|rewrite|comply|answer|complete|produce)"
-_REFUSAL = re.compile(
-    r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"
-    rf"|\bI(?:['’]m| am) (?:sorry|afraid)\b.{{0,60}}\b(?:{_CANNOT}|{_WRITE})\b"
-    r"|\A\W*(?:(?:I|we)(?:['’]m| am|['’]re| are)? )?(?:very |so )?(?:sorry|apolog\w+)\b[^.\n]{0,30}\b(?:but|I)\b"
-    rf"|\bI ?{_CANNOT} (?:\w+ly )?{_WRITE}\b"
-    r"|\bI (?:do not|don['’]t) have (?:access|enough|any|the) (?:\w+ )?(?:information|context|details|data)\b"
-    r"|\b(?:against|violates?) (?:my|our|the) (?:\w+ )?(?:guidelines|policy|policies|programming)\b"
-    r"|\bplease (?:provide|share|give) (?:me )?(?:with )?(?:the|more|an?) (?:item|description|text|details)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-_HINT = re.compile(r"\b(?:I|as an?|sorry|apolog\w+|against|violates?|please)\b", re.IGNORECASE)  # no refusal without
 _ORDERED = r"(?:previous|above|prior|earlier) (?:instructions?|prompts?|messages?)"
 _THING = r"(?:item|product|film|movie|book|text|description|passage|paragraph|review)"
 _OPENS = r"(?:\A|(?<=[.!?:\n])\s+)\W*"  # a sentence
-_SPEAKING = re.compile(
-    r"\A\W*(?:sure|certainly|of course|okay)[,!.]? (?:here|i\b|let)"
-    r"|\bhere(?:['’]s| is| are) (?:an?|the|your|my) (?:\w+ )?(?:re(?:writ|phras)\w+|paraphras\w+|description|version)\b"
-    rf"|\b(?:ignore|disregard|forget) (?:all |any )?(?:of )?(?:the |your |my )?{_ORDERED}"
-    r"|(?<!\w)\[/?(?:system|user|assistant)\]"
-    rf"|{_OPENS}(?:system|assistant)\s*:\s"
-    rf"|{_OPENS}(?:please )?(?:re(?:write|phrase|word)|paraphrase|summari[sz]e|condense|shorten|expand|describe) "
-    rf"(?:the|this|each) (?:\w+ )?{_THING}\b"
-    r"|\byou are an? (?:\w+[ ,]+){0,3}(?:assistant|chat ?bot|copywriter|(?:AI|language model)\b)"
-    r"|\b(?:your|my) (?:answer|response|output|rewrite|paraphrase)\s*:"
-    r"|\bI(?:['’]ve| have)? (?:kept|re(?:wrote|written|phrased|worded)|paraphrased|preserved) "
-    rf"(?:all |only |every |most )?(?:of )?(?:the |its )?(?:\w+ )?(?:facts?|details?|meaning|wording|{_THING})\b"
-    r"|\b(?:as|like) (?:you )?(?:requested|instructed)\W*\Z",
-    re.IGNORECASE,
-)
+Cue = tuple[tuple[str, ...], re.Pattern[str]]
+
+
+def _cue(*hints: str, pattern: str) -> Cue:
+    """hints: a text without one of these, casefolded, is not searched: a tenth of the time of the pattern."""
+    return hints, re.compile(pattern, re.IGNORECASE | re.DOTALL)
+
+
+_REFUSAL = (
+    _cue("as a", pattern=r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"),
+    _cue("sorry", "afraid", pattern=rf"\bI(?:['’]m| am) (?:sorry|afraid)\b.{{0,60}}\b(?:{_CANNOT}|{_WRITE})\b"),
+    _cue(
+        "sorry", "apolog",
+        pattern=r"\A\W*(?:(?:I|we)(?:['’]m| am|['’]re| are)? )?(?:very |so )?(?:sorry|apolog\w+)\b[^.\n]{0,30}\b(?:but|I)\b",
+    ),
+    _cue(
+        "cannot", "can't", "can’t", "could not", "couldn", "won't", "won’t", "will not", "unable", "not able",
+        pattern=rf"\bI ?{_CANNOT} (?:\w+ly )?{_WRITE}\b",
+    ),
+    _cue(
+        "do not have", "don't have", "don’t have",
+        pattern=r"\bI (?:do not|don['’]t) have (?:access|enough|any|the) (?:\w+ )?(?:information|context|details|data)\b",
+    ),
+    _cue(
+        "against", "violate",
+        pattern=r"\b(?:against|violates?) (?:my|our|the) (?:\w+ )?(?:guidelines|policy|policies|programming)\b",
+    ),
+    _cue(
+        "please provide", "please share", "please give",
+        pattern=r"\bplease (?:provide|share|give) (?:me )?(?:with )?(?:the|more|an?) (?:item|description|text|details)\b",
+    ),
+)  # fmt: skip
+_SPEAKING = (
+    _cue(
+        "sure", "certainly", "of course", "okay",
+        pattern=r"\A\W*(?:sure|certainly|of course|okay)[,!.]? (?:here|i\b|let)",
+    ),
+    _cue(
+        "here's", "here’s", "here is", "here are",
+        pattern=r"\bhere(?:['’]s| is| are) (?:an?|the|your|my) (?:\w+ )?"
+        r"(?:re(?:writ|phras)\w+|paraphras\w+|description|version)\b",
+    ),
+    _cue(
+        "instruction", "prompt", "message",
+        pattern=rf"\b(?:ignore|disregard|forget) (?:all |any )?(?:of )?(?:the |your |my )?{_ORDERED}",
+    ),
+    _cue("system]", "user]", "assistant]", pattern=r"(?<!\w)\[/?(?:system|user|assistant)\]"),
+    _cue("system", "assistant", pattern=rf"{_OPENS}(?:system|assistant)\s*:\s"),
+    _cue(
+        "rewrite ", "rephrase ", "reword ", "paraphrase ", "summari", "condense ", "shorten ", "expand ", "describe ",
+        pattern=rf"{_OPENS}(?:please )?"
+        r"(?:re(?:write|phrase|word)|paraphrase|summari[sz]e|condense|shorten|expand|describe) "
+        rf"(?:the|this|each) (?:\w+ )?{_THING}\b",
+    ),
+    _cue(
+        "you are a",
+        pattern=r"\byou are an? (?:\w+[ ,]+){0,3}(?:assistant|chat ?bot|copywriter|(?:AI|language model)\b)",
+    ),
+    _cue(
+        "answer", "response", "output", "rewrite", "paraphrase",
+        pattern=r"\b(?:your|my) (?:answer|response|output|rewrite|paraphrase)\s*:",
+    ),
+    _cue(
+        "kept", "rewrote", "rewritten", "rephrased", "reworded", "paraphrased", "preserved",
+        pattern=r"\bI(?:['’]ve| have)? (?:kept|re(?:wrote|written|phrased|worded)|paraphrased|preserved) "
+        rf"(?:all |only |every |most )?(?:of )?(?:the |its )?(?:\w+ )?(?:facts?|details?|meaning|wording|{_THING})\b",
+    ),
+    _cue("requested", "instructed", pattern=r"\b(?:as|like) (?:you )?(?:requested|instructed)\W*\Z"),
+)  # fmt: skip
 _TAGS = (
     "script|style|iframe|object|embed|form|input|svg|img|link|meta|html|head|body|title|div|span|table|tbody|t[drh]"
     "|[uo]l|li|h[1-6]|p|br|hr|a|b|i|u|em|strong|font|item|description|text|facts"
 )
-_MARKUP = re.compile(
-    rf"</?(?:{_TAGS})(?:[\s/][^<>]{{0,500}})?/?>|<script\b|javascript:|<!--|&(?:lt|gt|nbsp|quot|#x?\w{{1,6}});"
-    r"|\{\{|\}\}|\$\{|\{%|%\}|```|\{\s*[\"'][\w -]{1,40}[\"']\s*:|[\"']\s*\}\s*(?:\]|,|\Z)",
-    re.IGNORECASE,
-)
-_RUN = re.compile(r"(\S)\1{9}", re.IGNORECASE)
-# Without one of these, in small letters, there is nothing to search for: a tenth of the time of the patterns.
-_SPEAKING_HINTS = (
-    "here", "sure", "certainly", "of course", "okay", "instruction", "prompt", "message", "system", "assistant", "user",
-    "rewrit", "rewrot", "rephras", "reword", "paraphras", "summari", "condense", "shorten", "expand", "describe",
-    "you are", "answer", "response", "output", "kept", "preserved", "requested", "instructed",
+_MARKUP = (
+    _cue(
+        "<", "&", "{", "}", "```", "javascript:",
+        pattern=rf"</?(?:{_TAGS})(?:[\s/][^<>]{{0,500}})?/?>|<script\b|javascript:|<!--"
+        r"|&(?:lt|gt|nbsp|quot|#x?\w{1,6});|\{\{|\}\}|\$\{|\{%|%\}|```"
+        r"|\{\s*[\"'][\w -]{1,40}[\"']\s*:|[\"']\s*\}\s*(?:\]|,|\Z)",
+    ),
 )  # fmt: skip
-_MARKUP_HINTS = ("<", "&", "{", "}", "%}", "```", "javascript:")
+_CHAT_HINTS = ("<", "[", "##")
+_RUN = re.compile(r"(\S)\1{9}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -121,27 +161,33 @@ class Quality:
         }
 
     @cached_property
-    def _instructions(self) -> set[str]:
-        """The sentences of our own prompts, which a confused model repeats."""
+    def _instructions(self) -> dict[tuple[str, ...], list[str]]:
+        """The sentences of our own prompts, which a confused model repeats; by their first NGRAM words."""
         found: set[str] = set()
         for task in sorted(path.name for path in prompts_folder().iterdir() if path.is_dir()):
             for style in styles(task):
                 said = (normalised(sentence) for sentence in sentences(load_template(task, style).system))
                 found |= {sentence for sentence in said if len(sentence.split()) >= 4}
-        return found
+        opened: dict[tuple[str, ...], list[str]] = {}
+        for sentence in sorted(found):
+            opened.setdefault(tuple(sentence.split()[:NGRAM]), []).append(sentence)
+        return opened
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         return [self._verdict(sample) for sample in samples]
 
-    def _not_prose(self, text: str, read: str) -> str:
+    def _not_prose(self, text: str, read: str, grams: Set[tuple[str, ...]]) -> str:
         small = text.casefold()
-        if CHAT_TOKENS.search(text) or (any(hint in small for hint in _SPEAKING_HINTS) and _SPEAKING.search(text)):
+        if any(hint in text for hint in _CHAT_HINTS) and CHAT_TOKENS.search(text):
             return "leaked_instruction"
-        if any(sentence in read and f" {sentence} " in f" {read} " for sentence in self._instructions):
+        if _says(_SPEAKING, text, small):
             return "leaked_instruction"
-        if _HINT.search(text) and _REFUSAL.search(text):
+        told = (sentence for gram in self._instructions.keys() & grams for sentence in self._instructions[gram])
+        if any(f" {sentence} " in f" {read} " for sentence in told):
+            return "leaked_instruction"
+        if _says(_REFUSAL, text, small):
             return "refusal"
-        return "markup" if any(hint in small for hint in _MARKUP_HINTS) and _MARKUP.search(text) else ""
+        return "markup" if _says(_MARKUP, text, small) else ""
 
     def _has_to_end(self, sample: Sample) -> bool:
         if sample.kind != "description":
@@ -154,15 +200,15 @@ class Quality:
         text, kind, limits = sample.text or "", sample.kind, self.thresholds
         read = self.reference.read(text)
         said = read.split()
-        count = float(len(said))
-        if reason := self._not_prose(text, read):
+        count, grams = float(len(said)), _grams(said)
+        if reason := self._not_prose(text, read, grams):
             return Verdict(False, reason)
         if count < (limits["min_words"].value if kind == "description" else SHORTEST):
             return Verdict(False, "too_short", count)
         if count > limits["max_words"].value:
             return Verdict(False, "too_long", count)
-        loops = repetition(said)
-        loops = 1.0 if (loops and is_looping(said)) or _RUN.search(text) else loops
+        again = max(0, len(said) - NGRAM + 1) - len(grams)
+        loops = 1.0 if is_looping(said, again) or _RUN.search(text) else repetition(said)
         if loops > limits["repetition"].value:
             return Verdict(False, "repetition", loops)
         if not is_whole(text.rstrip()) and self._has_to_end(sample):
@@ -170,15 +216,29 @@ class Quality:
         return Verdict(True, score=loops)
 
 
+def _says(cues: Sequence[Cue], text: str, small: str) -> bool:
+    """small: the text, casefolded."""
+    return any(any(hint in small for hint in hints) and pattern.search(text) for hints, pattern in cues)
+
+
+def _grams(said: Sequence[str]) -> set[tuple[str, ...]]:
+    return set(zip(said, said[1:], said[2:], strict=False))
+
+
 def repetition(said: Sequence[str]) -> float:
     """1 - distinct / all n-grams of words: 0 for ordinary prose, near 1 for a loop, 0 for fewer than n words."""
     count = len(said) - NGRAM + 1
-    return 1 - len(set(zip(said, said[1:], said[2:], strict=False))) / count if count > 0 else 0.0
+    return 1 - len(_grams(said)) / count if count > 0 else 0.0
 
 
-def is_looping(said: Sequence[str]) -> bool:
-    """Whether 1 to LONGEST_LOOP words come TIMES times in a row, wherever and however long the rest is."""
-    for size in range(1, min(LONGEST_LOOP, len(said) // TIMES) + 1):
+def is_looping(said: Sequence[str], again: int) -> bool:
+    """Whether 1 to LONGEST_LOOP words come TIMES times in a row, wherever and however long the rest is.
+
+    again: how many of its n-grams came before. TIMES rounds of s words have TIMES s - NGRAM + 1 n-grams, s of them
+    distinct, which bounds s.
+    """
+    longest = min(LONGEST_LOOP, len(said) // TIMES, (again + NGRAM - 1) // (TIMES - 1))
+    for size in range(1, longest + 1):
         same = 0
         for word, later in zip(said, said[size:], strict=False):
             same = same + 1 if word == later else 0
