@@ -6,21 +6,25 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from itertools import islice
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import FEWEST, Reference, Threshold, threshold
 from llm_aug.filters.schema import TEXT_KINDS
-from llm_aug.text import words
+from llm_aug.text import ASCII_RUNS, WORD
 
 FEWEST_WORDS = 8  # shorter texts are names and titles, which have no language
 ALPHABET = 64  # letters that follow a pair unseen: the mass that smoothing gives them
 _LETTERS = re.compile(r"(?<!\w)[^\W\d_]++(?!\w)")  # words without digits: model numbers have no language
+_BITS = 21  # of a code point
+Codes = NDArray[np.int64]
 FEWEST_LETTERS = 5_000  # in all descriptions: fewer say little of what follows what
 QUANTILE, MARGIN = 0.995, 0.1  # nats; of 3,230 office texts three are German: the 99.9 % quantile is their surprise
 # Nats above the median of 20 to 3,000 real texts: German in an English shop begins at 0.94, and of another English
@@ -38,47 +42,72 @@ class LanguageConfig:
 
 @dataclass(frozen=True)
 class Letters:
-    """How often each letter follows the two before it."""
+    """How often each letter follows the two before it. triples, pairs: letters in one number, see `_triples`."""
 
-    triples: Counter[str]
-    pairs: Counter[str]
+    triples: Counter[int]
+    pairs: Counter[int]
 
     @staticmethod
-    def of(texts: Sequence[str]) -> Letters:
-        triples, pairs = Counter[str](), Counter[str]()
+    def of(texts: Iterable[str]) -> Letters:
+        triples, pairs = Counter[int](), Counter[int]()
         for text in texts:
-            found = _triples(text)
-            triples.update(found)
-            pairs.update(triple[:2] for triple in found)
+            triples.update(_triples(text).tolist())
+        for triple, count in triples.items():
+            pairs[triple >> _BITS] += count
         return Letters(triples, pairs)
 
     def surprise(self, text: str) -> float:
         """Mean of -ln p(letter | the two before), p smoothed by adding one over ALPHABET to each count; 0 if none."""
-        found, known = _triples(text), self._costs
-        cost = [known[triple] if triple in known else self._cost(triple) for triple in found]
-        return sum(cost) / len(cost) if cost else 0.0
+        found, (known, _, _) = _triples(text), self._sorted
+        if not len(found):
+            return 0.0
+        places = np.searchsorted(known, found)
+        costs = self._costs[places]
+        for row in np.flatnonzero(known[places] != found).tolist():
+            costs[row] = math.log((self.pairs[int(found[row]) >> _BITS] + 1) * ALPHABET)
+        return float(sum(costs.tolist())) / len(found)  # one by one: as exact a sum whatever the processor
 
     def without(self, text: str) -> float:
         """As `surprise` of one of the texts that were counted, its own counts taken out."""
-        own = Counter(_triples(text))
-        heads = Counter[str]()
-        for triple, count in own.items():
-            heads[triple[:2]] += count
-        cost = sum(count * self._cost(triple, heads[triple[:2]], count) for triple, count in own.items())
-        return cost / max(1, own.total())
+        own, first, times = np.unique(_triples(text), return_index=True, return_counts=True)
+        known, counts, heads = self._sorted
+        places, (_, pair) = np.searchsorted(known, own), np.unique(own >> _BITS, return_inverse=True)
+        costs = times * _costs(heads[places] - np.bincount(pair, times)[pair], counts[places] - times)
+        return float(sum(costs[np.argsort(first)].tolist())) / max(1, int(times.sum()))
 
     @cached_property
-    def _costs(self) -> dict[str, float]:
-        return {triple: self._cost(triple) for triple in self.triples}
+    def _sorted(self) -> tuple[Codes, Codes, Codes]:
+        """Triples in order, their counts and those of their pairs; at the end one that is larger than any."""
+        known = sorted(self.triples)
+        counts = [self.triples[triple] for triple in known]
+        heads = [self.pairs[triple >> _BITS] for triple in known]
+        return np.array([*known, np.iinfo(np.int64).max]), np.array([*counts, 0]), np.array([*heads, 0])
 
-    def _cost(self, triple: str, heads: int = 0, own: int = 0) -> float:
-        return math.log((self.pairs[triple[:2]] - heads + 1) / (self.triples[triple] - own + 1 / ALPHABET))
+    @cached_property
+    def _costs(self) -> NDArray[np.float64]:
+        _, counts, heads = self._sorted
+        return _costs(heads, counts)
 
 
-def _triples(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    line = f"  {' '.join(_LETTERS.findall(folded))} "
-    return [line[start : start + 3] for start in range(len(line) - 2)] if line.strip() else []
+def _costs(heads: NDArray[Any], counts: NDArray[Any]) -> NDArray[np.float64]:
+    return np.array([math.log(odds) for odds in ((heads + 1) / (counts + 1 / ALPHABET)).tolist()])
+
+
+def _triples(text: str) -> Codes:
+    """Every three letters in a row as one number, of _BITS bits each; words are a space apart, after two at first."""
+    if text.isascii():
+        said = [run for run in text.translate(ASCII_RUNS).split() if run.isalpha()]  # as by _LETTERS
+    else:
+        said = _LETTERS.findall(unicodedata.normalize("NFKC", text).casefold())
+    line = f"  {' '.join(said)} "
+    if line.isspace():
+        return np.zeros(0, np.int64)
+    codes = np.frombuffer(line.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.int64)
+    return (codes[:-2] << 2 * _BITS) | (codes[1:-1] << _BITS) | codes[2:]
+
+
+def _has_language(text: str) -> bool:
+    return len(list(islice(WORD.finditer(text), FEWEST_WORDS))) == FEWEST_WORDS
 
 
 @dataclass
@@ -93,11 +122,11 @@ class Language:
     Config: ClassVar = LanguageConfig
 
     def applies(self, sample: Sample) -> bool:
-        return sample.kind in TEXT_KINDS and len(words(sample.text or "")) >= FEWEST_WORDS
+        return sample.kind in TEXT_KINDS and _has_language(sample.text or "")
 
     @cached_property
     def _told(self) -> list[str]:
-        return [text for text in self.reference.descriptions if len(words(text)) >= FEWEST_WORDS]
+        return [text for text in self.reference.descriptions if _has_language(text)]
 
     @cached_property
     def _letters(self) -> Letters:
