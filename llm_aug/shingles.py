@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 WORDS, SHORT, LETTERS = 3, 8, 5  # runs of 3 words; a text of fewer than 8 words has runs of 5 letters instead
@@ -16,12 +16,11 @@ WORDS, SHORT, LETTERS = 3, 8, 5  # runs of 3 words; a text of fewer than 8 words
 
 def shingles(plain: str) -> frozenset[str]:
     """Of a text as `text.normalised` leaves it; none of ''."""
-    units: Sequence[str] = plain.split()
-    gap = " "
-    run = WORDS
-    if len(units) < SHORT:
-        units, run, gap = plain, LETTERS, ""
-    return frozenset(gap.join(units[start : start + run]) for start in range(max(1, len(units) - run + 1)) if plain)
+    units = plain.split()
+    if len(units) >= SHORT:
+        return frozenset(map(" ".join, zip(*(units[start:] for start in range(WORDS)), strict=False)))
+    starts = range(max(1, len(plain) - LETTERS + 1) if plain else 0)
+    return frozenset(plain[start : start + LETTERS] for start in starts)
 
 
 def jaccard(one: Set[Any], other: Set[Any]) -> float:
@@ -31,7 +30,7 @@ def jaccard(one: Set[Any], other: Set[Any]) -> float:
 
 
 class Overlaps:
-    """Rows of `texts` (normalised) that were added, found by any row.
+    """Rows of `texts` (normalised) that were added, found by any row, or by any other text.
 
     least: the Jaccard index from which they are found, above 0.
     """
@@ -39,23 +38,35 @@ class Overlaps:
     def __init__(self, texts: Sequence[str], least: float) -> None:
         found = [shingles(text) for text in texts]
         counts = Counter(shingle for one in found for shingle in one)
-        rank = {shingle: place for place, shingle in enumerate(sorted(counts, key=counts.__getitem__))}
         self.least = least
-        self._sets = [{rank[shingle] for shingle in one} for one in found]
+        self._rank = {shingle: place for place, shingle in enumerate(sorted(counts, key=counts.__getitem__))}
+        self._sets = [{self._rank[shingle] for shingle in one} for one in found]
         self._rows: dict[int, list[int]] = defaultdict(list)
 
-    def _rarest(self, row: int) -> list[int]:
-        size = len(self._sets[row])
-        return sorted(self._sets[row])[: max(0, size - math.ceil(self.least * size - 1e-9) + 1)]
+    def _rarest(self, known: Set[int], strange: int = 0) -> list[int]:
+        """strange: how many more shingles the set has, which no row has and which are hence its rarest."""
+        size = len(known) + strange
+        return sorted(known)[: max(0, len(known) - math.ceil(self.least * size - 1e-9) + 1)]
 
     def add(self, row: int) -> None:
-        for shingle in self._rarest(row):
+        for shingle in self._rarest(self._sets[row]):
             self._rows[shingle].append(row)
 
     def of(self, row: int) -> list[tuple[float, int]]:
         """Jaccard index and row of the added ones, highest first, then by row; without itself."""
-        found = {other for shingle in self._rarest(row) for other in self._rows.get(shingle, ()) if other != row}
-        scored = [(self.index(row, other), other) for other in found]
+        found = {other for shingle in self._rarest(self._sets[row]) for other in self._rows.get(shingle, ())} - {row}
+        return self._ranked((self.index(row, other), other) for other in found)
+
+    def like(self, plain: str) -> list[tuple[float, int]]:
+        """As `of`, of a text that is none of the rows."""
+        own = shingles(plain)
+        known = {self._rank[shingle] for shingle in own if shingle in self._rank}
+        strange = len(own) - len(known)
+        found = {other for shingle in self._rarest(known, strange) for other in self._rows.get(shingle, ())}
+        shared = ((len(known & self._sets[other]), other) for other in found)
+        return self._ranked((both / (len(own) + len(self._sets[other]) - both), other) for both, other in shared)
+
+    def _ranked(self, scored: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
         return sorted(((score, other) for score, other in scored if score >= self.least), key=lambda x: (-x[0], x[1]))
 
     def index(self, one: int, other: int) -> float:

@@ -18,6 +18,7 @@ from llm_aug.text import normalised, sentences
 from llm_aug.vectors import Vectors, finite
 
 COMPETITORS = 10
+BLOCK = 256  # texts whose competitors' vectors are gathered at once
 SHORTENED, QUANTILE = 300, 0.02  # real texts of which every second sentence is taken; of their margins
 LOWEST, MARGIN = -0.1, 0.01
 CHANGED, FEW = 0.10, 2  # share of the words, or so many of them: the vector hardly moves with word order and synonyms
@@ -91,13 +92,16 @@ class Fidelity:
         self, vectors: Vectors, own: NDArray[np.int64], base: Vectors
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Cosine to the own item less that to the best other one, and the other one's row (-1: none)."""
-        _, found = self.reference.nearest_items(vectors, base, COMPETITORS + 1)
         margins, rivals = np.full(len(vectors), -np.inf), np.full(len(vectors), -1)
-        for position, (vector, row) in enumerate(zip(vectors, own.tolist(), strict=True)):
-            twin = base[found[position]] @ base[row] >= self.reference.closeness.value
-            others = found[position][~twin & (found[position] != row)]
-            rivals[position] = others[0] if len(others) else -1
-            margins[position] = vector @ base[row] - (vector @ base[others[0]] if len(others) else -1.0)
+        _, near = self.reference.nearest_items(vectors, base, COMPETITORS + 1)
+        for start in range(0, len(vectors), BLOCK):
+            some = slice(start, start + BLOCK)
+            found, item = near[some], base[own[some]]
+            other = ~(_inner(base[found], item[:, None]) >= self.reference.closeness.value) & (found != own[some, None])
+            rival = np.take_along_axis(found, other.argmax(axis=1)[:, None], axis=1)[:, 0]
+            beside = np.where(other.any(axis=1), _inner(vectors[some], base[rival]), np.float32(-1))
+            margins[some] = _inner(vectors[some], item) - beside
+            rivals[some] = np.where(other.any(axis=1), rival, -1)
         return np.nan_to_num(margins, nan=-np.inf, posinf=-np.inf), rivals
 
     def _verdict(self, margin: float, rival: int, copied: float, sample: Sample) -> Verdict:
@@ -107,6 +111,12 @@ class Fidelity:
         if copied > self.thresholds["copy"].value and is_hardly_changed(sample.text or "", source):
             return Verdict(False, "copy", copied, sample.subject)
         return Verdict(True, "", margin, sample.subject)
+
+
+def _inner(one: Vectors, other: Vectors) -> Vectors:
+    """[...] of [..., d] and [..., d], which may be 1 long where the other is longer; each as by `vector @ vector`."""
+    found: Vectors = (one[..., None, :] @ other[..., :, None])[..., 0, 0]
+    return found
 
 
 def is_hardly_changed(text: str, source: str) -> bool:

@@ -46,14 +46,13 @@ class Lexical:
         if not samples:
             return []
         limit, reference = self.thresholds["overlap"].value, self.reference
-        texts = [*reference.descriptions, *(sample.text for sample in samples)]
-        overlaps = Overlaps([reference.read(text) for text in texts], max(limit - BELOW, BELOW))
+        overlaps = Overlaps([reference.read(text) for text in reference.descriptions], max(limit - BELOW, BELOW))
         for row in range(len(reference.ids)):
             overlaps.add(row)
         verdicts = []
-        for place, sample in enumerate(samples, start=len(reference.ids)):
+        for sample in samples:
             own = reference.row.get(sample.subject)
-            others = [(score, row) for score, row in overlaps.of(place) if row != own]
+            others = [(score, row) for score, row in overlaps.like(reference.read(sample.text)) if row != own]
             copied = [
                 (score, row)
                 for score, row in others
