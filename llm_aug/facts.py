@@ -43,6 +43,7 @@ _CAPITAL = re.compile(  # begins with a set, so that re skips to the next member
 )
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _STARTS = frozenset('.!?…。！？:;•*|/"“”„«»([{–—')  # after these any word may have a capital letter
+_BETWEEN = frozenset(" \t'‘’")
 NAME_SHARE = 0.1  # a word that the catalogue writes small in a tenth of the texts that hold it is no name
 STEM = 4  # letters: Japan bears out Japanese, and the other way round
 
@@ -154,9 +155,10 @@ def capitalised(text: str) -> Iterator[tuple[str, int, bool]]:
     """Each word with a capital first letter, its place, and whether it stands where any word may have one."""
     for found in _CAPITAL.finditer(text):
         if found[0][0].isupper():
-            before = text[: found.start()].rstrip(" \t'‘’")
-            start = not before or before[-1] in _STARTS or "\n" in text[len(before) : found.start()]
-            yield found[0], found.start(), start
+            place = found.start()
+            while place and text[place - 1] in _BETWEEN:
+                place -= 1
+            yield found[0], found.start(), not place or text[place - 1] in _STARTS
 
 
 @dataclass(frozen=True)
@@ -199,11 +201,11 @@ def invented_names(text: str, row: Known, vocabulary: Vocabulary) -> list[str]:
         end = place + len(word)
         if not start:
             runs[-1].append(word)
-        if {base, base.removesuffix("s")} & vocabulary.common or (start and base not in vocabulary.names):
+        if (start and base not in vocabulary.names) or not vocabulary.common.isdisjoint((base, base.removesuffix("s"))):
             continue
         if not _borne_out(base, row) and not _numeral(word, row):
             odd.append(word)
-    for run in runs:
+    for run in filter(None, runs):
         label = tuple(map(_base, run))
         if label in vocabulary.labels and not row.words.issuperset(label) and not set(run) & set(odd):
             odd.append(" ".join(run))
