@@ -1,17 +1,22 @@
 """The whole filter against the encoding of every text: python -m eval.bench.cascade
 
 Rewrites by rule of the office catalogue, of which 30 % repeat another one or a description in case, spacing or Unicode
-form. Both sides start with the catalogue's vectors in the cache, and with none of the texts'.
+form. Both sides start with the catalogue's vectors in the cache, and with none of the texts'. cheap_ms: of the steps
+that encode nothing, per text; once_s: what a run of one text takes, hence what a run costs once, which is not in
+cheap_ms. projected: the ratio at another number of texts, see `projected`; of measured parts, not itself measured.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
-import numpy as np
 import typer
 
 from eval.bench.report import Side, show
@@ -19,7 +24,7 @@ from llm_aug import filters, seeds
 from llm_aug.data import Dataset, Sample, read_dataset
 from llm_aug.filters.reference import Reference
 from llm_aug.text import sentences
-from llm_aug.vectors import Cached, Encoder, load_encoder
+from llm_aug.vectors import Cached, Encoder, Vectors, load_encoder
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "amazon-office"
 REPEATED = 0.3
@@ -53,16 +58,56 @@ def encoded(samples: list[Sample], encoder: Encoder) -> float:
     return len(samples) / (time.perf_counter() - started)
 
 
-def filtered(samples: list[Sample], dataset: Dataset, encoder: Encoder) -> tuple[float, str, int]:
-    """Texts a second, what became of them, and how many were encoded."""
+class Timed:
+    """An encoder that counts what it encodes and how long that takes."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder, self.name = encoder, encoder.name
+        self.seconds, self.texts = 0.0, 0
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        started = time.perf_counter()
+        vectors = self.encoder.encode(texts)
+        self.seconds += time.perf_counter() - started
+        self.texts += len(texts)
+        return vectors
+
+
+@dataclass(frozen=True)
+class Run:
+    """encoding: seconds of it; encoded: texts; told: what became of them."""
+
+    seconds: float
+    encoding: float
+    encoded: int
+    told: str
+
+
+def filtered(samples: list[Sample], dataset: Dataset, encoder: Encoder, catalogue: Path) -> Run:
+    """catalogue: a cache with its vectors."""
     with tempfile.TemporaryDirectory() as folder:
-        cached = Cached(encoder, Path(folder))
-        catalogue = Reference(dataset, cached)
-        cached.encode([*catalogue.descriptions, *catalogue.sources, *catalogue.facts])
-        before = cached.misses
+        shutil.copytree(catalogue, folder, dirs_exist_ok=True)
+        timed = Timed(encoder)
+        cached = Cached(timed, Path(folder))
+        cached.encode([""])  # reads the cache
+        timed.seconds, timed.texts = 0.0, 0
         started = time.perf_counter()
         result = filters.run(samples, dataset, cached)
-        return len(samples) / (time.perf_counter() - started), str(result), cached.misses - before
+        return Run(time.perf_counter() - started, timed.seconds, timed.texts, str(result))
+
+
+def cheap(run: Run, once: Run, texts: int) -> float:
+    """Seconds a text of the steps that encode nothing, without what a run costs once."""
+    return ((run.seconds - run.encoding) - (once.seconds - once.encoding)) / texts
+
+
+def projected(every: float, run: Run, once: Run, texts: int, at: int) -> float:
+    """at T / (O + at (s T + c)): T = every, seconds to encode a text; O a run of one; s the share encoded; c cheap.
+
+    It takes the cost of a text to be the same at any number of them.
+    """
+    share = (run.encoded - once.encoded) / texts
+    return at * every / (once.seconds + at * (share * every + cheap(run, once, texts)))
 
 
 def main(
@@ -72,9 +117,10 @@ def main(
     encoder: str = "minilm",
     data: Path = DATA,
     repeats: int = 1,
+    at: int = 100_000,
     seed: int = 0,
 ) -> None:
-    """data: a prepared folder with descriptions, of which `items` are the catalogue."""
+    """data: a prepared folder with descriptions, of which `items` are the catalogue; at: texts to project to."""
     whole = read_dataset(data)
     described = whole.items[whole.items["description"].str.strip() != ""].head(items).reset_index(drop=True)
     dataset = Dataset(described, whole.interactions[whole.interactions["item_id"].isin(described["item_id"])])
@@ -82,14 +128,25 @@ def main(
     model = load_encoder(encoder)
     model.encode([sample.text or "" for sample in samples[:32]])
     whole_cascade, every_text = Side("whole cascade", []), Side("encode every text", [])
-    told, asked = "", 0
-    for _ in range(repeats):
-        every_text.values.append(encoded(samples, model))
-        speed, told, asked = filtered(samples, dataset, model)
-        whole_cascade.values.append(speed)
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory() as folder:
+        catalogue = Reference(dataset, Cached(model, Path(folder)))
+        catalogue.encode([*catalogue.descriptions, *catalogue.sources, *catalogue.facts])
+        once = filtered(samples[:1], dataset, model, Path(folder))
+        for _ in range(repeats):
+            every_text.values.append(encoded(samples, model))
+            runs.append(filtered(samples, dataset, model, Path(folder)))
+            whole_cascade.values.append(texts / runs[-1].seconds)
     ratios = {"vs_encode_all": whole_cascade.over(every_text)}
-    share = float(np.round(asked / texts, 4))
-    show("texts a second", [whole_cascade, every_text], ratios, json, texts=texts, encoded_share=share, outcome=told)
+    parts = {
+        "encoded_share": round(runs[-1].encoded / texts, 4),
+        "cheap_ms": round(median(1e3 * cheap(run, once, texts) for run in runs), 3),
+        "once_s": round(once.seconds, 2),
+        "projected": {
+            str(at): round(median(projected(1 / every_text.middle, run, once, texts, at) for run in runs), 3)
+        },
+    }
+    show("texts a second", [whole_cascade, every_text], ratios, json, texts=texts, **parts, outcome=runs[-1].told)
 
 
 if __name__ == "__main__":

@@ -104,19 +104,23 @@ RULES: Mapping[str, Sequence[Rule]] = {
     "social_security": (_rule(pattern=r"\d(?<![\w-]\d)\d\d-\d{2}-\d{4}(?![\w-])"),),
     "ip": (
         _rule(
-            pattern=r"\d(?<![\w.:-]\d)(?<!version \d)(?<!release \d)\d{0,2}(?:\.\d{1,3}){3}(?![\w:-]|\.\d)", holds=_is_ip
+            pattern=r"\d(?<![\w.:-]\d)(?<!version \d)(?<!release \d)\d{0,2}(?:\.\d{1,3}){3}(?![\w:-]|\.\d)",
+            holds=_is_ip,
         ),
         _rule(":", pattern=r"(?<![\w:.])(?=[0-9A-Fa-f]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]{6,39}(?![\w:])", holds=_is_ip),
     ),
     "address": (
-        _rule(pattern=rf"\d(?<![\w.-]\d)\d{{0,4}}[A-Za-z]?,? (?:(?:[NSEW]\.?|[^\W\d_a-z][\w'’.]*) ){{1,3}}(?:{_STREET})\b"),
+        _rule(
+            pattern=rf"\d(?<![\w.-]\d)\d{{0,4}}[A-Za-z]?,? (?:(?:[NSEW]\.?|[^\W\d_a-z][\w'’.]*) ){{1,3}}(?:{_STREET})\b"
+        ),
         _rule(
             *("strasse", "str.", "gasse", "allee", "weg", "platz"),
             pattern=r"\b[^\W\d_a-z][\w-]*(?:stra(?:ß|ss)e|str\.|gasse|allee|weg|platz)\s\d{1,4}\s?[a-z]?\b",
         ),
         _rule(
             *("rue", "avenue", "boulevard", "place", "chemin", "impasse"),
-            pattern=r"\b\d{1,4},? (?:bis )?(?:rue|avenue|boulevard|place|chemin|impasse) (?:d[eu]s? |de la |de l['’])?\w+",
+            pattern=r"\b\d{1,4},? (?:bis )?(?:rue|avenue|boulevard|place|chemin|impasse) "
+            r"(?:d[eu]s? |de la |de l['’])?\w+",
             flags=re.I,
         ),
         _rule("box ", pattern=r"\bP\.? ?O\.? Box \d+", flags=re.IGNORECASE),

@@ -38,7 +38,8 @@ _REFUSAL = (
     _cue("sorry", "afraid", pattern=rf"\bI(?:['’]m| am) (?:sorry|afraid)\b.{{0,60}}\b(?:{_CANNOT}|{_WRITE})\b"),
     _cue(
         "sorry", "apolog",
-        pattern=r"\A\W*(?:(?:I|we)(?:['’]m| am|['’]re| are)? )?(?:very |so )?(?:sorry|apolog\w+)\b[^.\n]{0,30}\b(?:but|I)\b",
+        pattern=r"\A\W*(?:(?:I|we)(?:['’]m| am|['’]re| are)? )?(?:very |so )?(?:sorry|apolog\w+)\b"
+        r"[^.\n]{0,30}\b(?:but|I)\b",
     ),
     _cue(
         "cannot", "can't", "can’t", "could not", "couldn", "won't", "won’t", "will not", "unable", "not able",
@@ -46,7 +47,8 @@ _REFUSAL = (
     ),
     _cue(
         "do not have", "don't have", "don’t have",
-        pattern=r"\bI (?:do not|don['’]t) have (?:access|enough|any|the) (?:\w+ )?(?:information|context|details|data)\b",
+        pattern=r"\bI (?:do not|don['’]t) have (?:access|enough|any|the) (?:\w+ )?"
+        r"(?:information|context|details|data)\b",
     ),
     _cue(
         "against", "violate",
@@ -54,7 +56,8 @@ _REFUSAL = (
     ),
     _cue(
         "please provide", "please share", "please give",
-        pattern=r"\bplease (?:provide|share|give) (?:me )?(?:with )?(?:the|more|an?) (?:item|description|text|details)\b",
+        pattern=r"\bplease (?:provide|share|give) (?:me )?(?:with )?(?:the|more|an?) "
+        r"(?:item|description|text|details)\b",
     ),
 )  # fmt: skip
 _SPEAKING = (
