@@ -109,6 +109,9 @@ def test_overlaps_are_the_exact_jaccard_indices(least: float) -> None:
     sets = [shingles(text) for text in texts]
     for row, one in enumerate(sets):
         scored = [(jaccard(one, other), place) for place, other in enumerate(sets) if place != row]
+        strange = texts[row] + " e"
+        among = [(jaccard(shingles(strange), other), place) for place, other in enumerate(sets)]
+        assert overlaps.like(strange) == sorted((p for p in among if p[0] >= least), key=lambda x: (-x[0], x[1]))
         assert overlaps.of(row) == sorted((pair for pair in scored if pair[0] >= least), key=lambda x: (-x[0], x[1]))
 
 

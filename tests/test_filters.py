@@ -17,7 +17,7 @@ from llm_aug.data import Dataset, Origin, Pair, Sample, Verdict, tidy_interactio
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet
 from llm_aug.filters import FILTERS, FilterResult, run
-from llm_aug.filters.quality import repetition
+from llm_aug.filters.quality import is_looping, repetition
 from llm_aug.filters.reference import Reference
 from llm_aug.prompt import load_template
 from llm_aug.tables import samples_from
@@ -118,6 +118,14 @@ def test_quality(text: str, reason: str) -> None:
 def test_repetition_is_the_share_of_repeated_trigrams() -> None:
     assert repetition(["a", "b", "c", "a", "b", "c"]) == pytest.approx(1 / 4)
     assert repetition(["one", "two"]) == 0
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 40, 41])
+def test_five_rounds_of_up_to_forty_words_are_a_loop(size: int) -> None:
+    rounds = [str(place) for place in range(size)] * 5
+    for said, expected in ((rounds, size <= 40), (rounds[:-1], False), (["a", "b", *rounds, "c"], size <= 40)):
+        again = max(0, len(said) - 2) - len(set(zip(said, said[1:], said[2:], strict=False)))
+        assert is_looping(said, again) == expected
 
 
 def test_lengths_are_measured_on_the_catalogue_within_bounds() -> None:

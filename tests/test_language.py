@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from llm_aug.data import Dataset, Sample, tidy_interactions, tidy_items
-from llm_aug.filters.language import Language, LanguageConfig
+from llm_aug.filters.language import Language, LanguageConfig, Letters
 from llm_aug.filters.quality import Quality, QualityConfig
 from llm_aug.filters.reference import Reference
 from llm_aug.vectors import load_encoder
@@ -78,6 +79,15 @@ def test_the_limit_is_measured_by_leaving_each_text_out() -> None:
     assert letters.without(ENGLISH[0]) == pytest.approx(rest.surprise(ENGLISH[0]))
     assert letters.without(ENGLISH[0]) > whole
     assert Language(reference(), LanguageConfig(distance=0.1)).judge([sample(ENGLISH[0])])[0].reason == "other_language"
+
+
+def test_surprise_is_the_mean_cost_of_each_letter_after_two() -> None:
+    letters = Letters.of(["aab ab"])  # pairs: two spaces 1, ' a' 2, 'ab' 2
+    costs = [2 / (1 + 1 / 64), 3 / (1 + 1 / 64), 3 / (2 + 1 / 64)]
+    assert letters.surprise("AB 7") == pytest.approx(sum(map(math.log, costs)) / 3)
+    assert letters.surprise("éz") == pytest.approx((math.log(2 * 64) + 2 * math.log(64)) / 3)
+    assert letters.surprise("7") == Letters.of([]).surprise("") == 0
+    assert Letters.of([]).surprise("ab") == pytest.approx(math.log(64))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
 
 from llm_aug.plain_text import MAX_CHARS, plain
+from llm_aug.text import normalised
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,10 @@ def test_ten_megabytes_of_anything_take_no_time(piece: str) -> None:
     started = time.perf_counter()
     assert len(plain("&<a" + piece * (10_000_000 // len(piece))).text) <= MAX_CHARS
     assert time.perf_counter() - started < 3
+
+
+def test_ascii_reads_as_it_does_beside_other_letters() -> None:
+    rng = random.Random(0)
+    for _ in range(500):
+        text = "".join(rng.choices("abZ09_ '\"-.,\n\t\x1c", k=40))
+        assert normalised(f"{text} é") == f"{normalised(text)} é".strip()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from llm_aug import seeds
 from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import FEWEST, Reference, Threshold, judged, threshold
-from llm_aug.text import normalised, sentences
+from llm_aug.text import sentences
 from llm_aug.vectors import Vectors, finite
 
 COMPETITORS = 10
@@ -107,9 +107,10 @@ class Fidelity:
     def _verdict(self, margin: float, rival: int, copied: float, sample: Sample) -> Verdict:
         if margin < self.thresholds["margin"].value:
             return Verdict(False, "unfaithful", margin, self.reference.ids[rival] if rival >= 0 else "")
-        source = self.reference.sources[self.reference.row[sample.subject]]
-        if copied > self.thresholds["copy"].value and is_hardly_changed(sample.text or "", source):
-            return Verdict(False, "copy", copied, sample.subject)
+        if copied > self.thresholds["copy"].value:
+            source = self.reference.sources[self.reference.row[sample.subject]]
+            if _is_hardly_changed(*(self.reference.read(text).split() for text in (sample.text, source))):
+                return Verdict(False, "copy", copied, sample.subject)
         return Verdict(True, "", margin, sample.subject)
 
 
@@ -119,8 +120,7 @@ def _inner(one: Vectors, other: Vectors) -> Vectors:
     return found
 
 
-def is_hardly_changed(text: str, source: str) -> bool:
+def _is_hardly_changed(said: Sequence[str], told: Sequence[str]) -> bool:
     """Whether of the words of the longer one, counted as often as they come, few are not in the other one."""
-    said, told = (Counter(normalised(one).split()) for one in (text, source))
-    longer = max(said.total(), told.total())
-    return longer - (said & told).total() <= max(FEW, CHANGED * longer)
+    longer = max(len(said), len(told))
+    return longer - (Counter(said) & Counter(told)).total() <= max(FEW, CHANGED * longer)
