@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from string import ascii_lowercase, ascii_uppercase
 
 from llm_aug.text import QUANTITY, THOUSANDS, unit_of, words
 
@@ -25,11 +26,11 @@ _SPELLED |= {"hundred": 100, "thousand": 1000}
 _ORDINALS = {word: number for number, word in enumerate(_NTH.split(), 1)}
 _AS_MUCH = {"dozen": 12, "pair": 2, "couple": 2, "double": 2, "dual": 2, "twin": 2, "twins": 2, "both": 2, "duo": 2}
 _AS_MUCH |= {"triple": 3, "trio": 3, "single": 1, "half": 2, "quarter": 4, "twice": 2, "decade": 10, "century": 100}
-_WORD_NUMBER = re.compile(
+_WORD_NUMBER = re.compile(  # of text in small letters: re.IGNORECASE would read a dotless i as an i
     rf"\b(?P<tens>{_TENS.replace(' ', '|')})[- ](?P<ones>{_DIGITS.replace(' ', '|')})\b"
-    rf"|\b(?P<word>{'|'.join([*_SPELLED, *_ORDINALS, *_AS_MUCH])})\b",
-    re.IGNORECASE,
+    rf"|\b(?P<word>{'|'.join([*_SPELLED, *_ORDINALS, *_AS_MUCH])})\b"
 )
+_LOWERED = str.maketrans(ascii_uppercase, ascii_lowercase)
 _SPOKEN_OF = re.compile(r"\b(?:the|these|those|all|any|other|his|her|their|its|our|your|my)\s$", re.IGNORECASE)
 _ROMAN = re.compile(r"\b(?=[IVXL])(?P<tens>XL|L?X{0,3})(?P<ones>IX|IV|V?I{0,3})\b")
 _FRACTION = re.compile(r"(?:(?<![\d/])(?P<whole>\d+)[\s-])?(?<![\d/])(?P<over>\d+)[/⁄](?P<under>\d+)(?![\d/])")
@@ -42,7 +43,7 @@ _CAPITAL = re.compile(  # begins with a set, so that re skips to the next member
     r"[^\W\d_a-z](?<!\w.)(?<!\w['’].)(?!(?<=I)(?:['’](?:m|d|ve|ll))?\b)(?:\w+(?:['’]\w+)?|['’]\w+)", re.DOTALL
 )
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
-_STARTS = frozenset('.!?…。！？:;•*|/"“”„«»([{–—')  # after these any word may have a capital letter
+_STARTS = frozenset('\n.!?…。！？:;•*|/"“”„«»([{–—')  # after these any word may have a capital letter
 _BETWEEN = frozenset(" \t'‘’")
 NAME_SHARE = 0.1  # a word that the catalogue writes small in a tenth of the texts that hold it is no name
 STEM = 4  # letters: Japan bears out Japanese, and the other way round
@@ -77,14 +78,15 @@ def _base(word: str) -> str:
 
 
 def _word_numbers(text: str, sought: frozenset[str]) -> Iterable[re.Match[str]]:
-    """Nothing where none of the words sought is there."""
-    return () if sought.isdisjoint(_LOWER.findall(text.lower())) else _WORD_NUMBER.finditer(text)
+    """In small letters. Nothing where none of the words sought is there."""
+    lowered = text.translate(_LOWERED)
+    return () if sought.isdisjoint(_LOWER.findall(lowered)) else _WORD_NUMBER.finditer(lowered)
 
 
 def _spelled(found: re.Match[str]) -> int:
     if found["tens"]:
-        return _SPELLED[found["tens"].lower()] + _SPELLED[found["ones"].lower()]
-    word = found["word"].lower()
+        return _SPELLED[found["tens"]] + _SPELLED[found["ones"]]
+    word = found["word"]
     return next(table[word] for table in (_SPELLED, _ORDINALS, _AS_MUCH) if word in table)
 
 
@@ -133,9 +135,9 @@ def invented_numbers(text: str, row: Known) -> list[str]:
             odd.append(found[0].strip())
     for found in _word_numbers(text, _CLAIMING):
         value = _spelled(found)
-        told = found["word"] is None or found["word"].lower() in _SPELLED
+        told = found["word"] is None or found["word"] in _SPELLED
         if told and value > 1 and str(value) not in row.numbers and not _SPOKEN_OF.search(text, 0, found.start()):
-            odd.append(found[0])
+            odd.append(text[found.start() : found.end()])
     return odd
 
 

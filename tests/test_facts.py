@@ -120,6 +120,16 @@ def test_the_row_bears_it_out(row: str, text: str) -> None:
     assert invented_numbers(text, known(row)) == []
 
 
+def test_a_spelled_number_is_told_as_it_is_written() -> None:
+    assert invented_numbers("Two f\u0131ve-packs of Twenty-Four", known("a box")) == ["Two", "Twenty-Four"]
+
+
+def test_a_line_begins_with_a_capital_as_a_sentence_does() -> None:
+    words = Vocabulary.of(["a pen"], [], [])
+    assert invented_names("a pen\n Writes well", known("a pen"), words) == []
+    assert invented_names("a pen Writes well", known("a pen"), words) == ["Writes"]
+
+
 def test_names_are_known_by_more_than_one_form() -> None:
     words = Vocabulary.of(["a film of the war"], [], [])
     row = known("Spider-Man in Japan, by Téa Leoni. Rocky IV")
