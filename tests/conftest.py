@@ -131,3 +131,33 @@ def tastes() -> Split:
     ]
     log = tidy_interactions(pd.DataFrame(pairs, columns=["user_id", "item_id"]))
     return cut(Dataset(tidy_items(items), log), SplitOptions(validation_cold_fraction=0.1, seed=1))
+
+
+@pytest.fixture
+def fresh_model() -> None:
+    """No model that another test has loaded."""
+    from llm_aug import generators
+
+    generators._llm.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny shop and a whole run on it, in run/; a test that changes it takes a copy."""
+    from shop import write_recipe
+
+    from llm_aug.config import load_recipe
+    from llm_aug.run import run
+
+    folder = tmp_path_factory.mktemp("shop")
+    run(load_recipe(write_recipe(folder)), folder / "run")
+    return folder
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that refuses is asked again within milliseconds."""
+    from llm_aug.backends import server_faults
+
+    monkeypatch.setattr(server_faults, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(server_faults, "LONGEST_WAIT", 0.05)

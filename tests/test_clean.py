@@ -1,3 +1,5 @@
+"""What cleaning keeps and drops, by line and reason."""
+
 from __future__ import annotations
 
 import json
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unclean import FRUIT, Rows, cleaned, drops, raw
 
 from eval.split import cut
 from llm_aug import sources
@@ -16,27 +19,7 @@ from llm_aug.clean import CHOSEN, CleanOptions, CleanResult, clean, write_clean
 from llm_aug.data import INTERACTION_COLUMNS, read_dataset, read_split, write_split
 from llm_aug.errors import InputError
 from llm_aug.files import read_parquet, sha256_file
-from llm_aug.sources.raw import RawDataset, RawTable, object_columns
-
-LENIENT = 10**6
-FRUIT = [{"item_id": "1", "title": "Apple"}, {"item_id": "2", "title": "Pear"}, {"item_id": "3", "title": "Plum"}]
-Rows = list[dict[str, Any]]
-
-
-def raw(items: Rows, log: Rows) -> RawDataset:
-    tables = []
-    for name, rows in (("items.csv", items), ("interactions.csv", log)):
-        tables.append(RawTable(name, object_columns(rows), np.arange(2, 2 + len(rows))))
-    return RawDataset(*tables, files=())
-
-
-def cleaned(items: Rows = FRUIT, log: Rows | None = None, **options: Any) -> CleanResult:
-    log = [{"user_id": "7", "item_id": "1"}] if log is None else log
-    return clean(raw(items, log), CleanOptions(**{"max_bad_rows": LENIENT, **options}))
-
-
-def drops(result: CleanResult) -> list[tuple[str, int, str, str]]:
-    return [tuple(row) for row in result.dropped.to_numpy().tolist()]  # type: ignore[misc]
+from llm_aug.sources.raw import RawDataset, RawTable
 
 
 def kept_pairs(result: CleanResult) -> list[tuple[str, str]]:
@@ -228,66 +211,6 @@ def test_attributes_leave_out_keys_links_and_popularity_unless_asked_for() -> No
         cleaned(items, attributes=("genre",))
 
 
-def test_missing_column_names_the_near_one() -> None:
-    with pytest.raises(InputError, match=r"items\.csv has no column 'item_id' \(did you mean 'itemid'"):
-        cleaned([{"itemid": "1", "title": "Apple"}])
-    with pytest.raises(InputError, match=r"interactions\.csv has no column 'user_id'"):
-        cleaned(log=[{"item_id": "1"}])
-
-
-def test_too_many_bad_rows_are_refused_with_reasons_and_lines() -> None:
-    log = [{"user_id": "7", "item_id": "1"}, *({"user_id": "", "item_id": "1"} for _ in range(7))]
-    says = r"7 of 11 rows are bad and 6 are allowed: 7 missing_user_id \(interactions\.csv line 3, 4, 5, 6, 7, \.\.\.\)"
-    with pytest.raises(InputError, match=says) as caught:
-        cleaned(log=log, max_bad_rows=6)
-    assert caught.value.exit_code == 2
-    assert len(cleaned(log=log, max_bad_rows=7).dropped) == 7
-
-
-def test_by_default_ten_bad_rows_or_one_in_a_hundred_are_allowed() -> None:
-    def log(good: int, bad: int) -> Rows:
-        return [{"user_id": n, "item_id": "1"} for n in range(good)] + [{"user_id": None, "item_id": "1"}] * bad
-
-    assert len(cleaned(log=log(1, 10), max_bad_rows=None).dropped) == 10
-    assert len(cleaned(log=log(1982, 20), max_bad_rows=None).dropped) == 20
-    with pytest.raises(InputError, match="11 of 15 rows are bad and 10 are allowed"):
-        cleaned(log=log(1, 11), max_bad_rows=None)
-
-
-def test_unreadable_lines_are_bad_rows() -> None:
-    source = raw(FRUIT, [{"user_id": "7", "item_id": "1"}])
-    items = RawTable("items.csv", source.items.frame, np.array([2, 3, 5]), ((4, "wrong_field_count"),))
-    source = RawDataset(items, source.interactions, ())
-    assert drops(clean(source)) == [("items.csv", 4, "wrong_field_count", "")]
-    with pytest.raises(InputError, match=r"1 wrong_field_count \(items\.csv line 4\)"):
-        clean(source, CleanOptions(max_bad_rows=0))
-
-
-@pytest.mark.parametrize(
-    ("items", "log", "says"),
-    [
-        (
-            [{"item_id": "1", "title": ""}],
-            None,
-            r"no items of items\.csv are left after cleaning: 1 empty_text \(items\.csv line 2\)",
-        ),
-        (
-            FRUIT,
-            [{"user_id": "7", "item_id": "9"}],
-            r"no interactions of interactions\.csv are left after cleaning: 1 unknown_item",
-        ),
-    ],
-)
-def test_nothing_left_is_an_input_error(items: Rows, log: Rows | None, says: str) -> None:
-    with pytest.raises(InputError, match=says):
-        cleaned(items, log)
-
-
-def test_negative_option_is_an_input_error() -> None:
-    with pytest.raises(InputError, match="min_user_count is -1"):
-        CleanOptions(min_user_count=-1)
-
-
 def test_written_folder_reads_back_and_accounts_for_every_row(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("anything")
     source = raw(FRUIT, [{"user_id": "7", "item_id": "1"}, {"user_id": "", "item_id": "1"}])
@@ -306,10 +229,20 @@ def test_written_folder_reads_back_and_accounts_for_every_row(tmp_path: Path) ->
 
 
 dirty = st.sampled_from(["1", "2", 2, 2.0, "", None, "x\x00", "99", float("nan"), [1]])
+
+
 number = st.sampled_from(["4", 5, 1.5, "", None, "bad", -1, float("inf"), 10**400, True])
+
+
 moment = st.sampled_from(["964982703", 964982703000, None, "2001-01-01", "now", -3, 5e9, 1.5, {}])
+
+
 text = st.one_of(st.text(max_size=8), st.sampled_from(["", None, "<br>", "Plum &amp; Pear", ["a", "b"]]))
+
+
 item_rows = st.lists(st.fixed_dictionaries({"item_id": dirty, "title": text}), max_size=8)
+
+
 log_rows = st.lists(
     st.fixed_dictionaries({"user_id": dirty, "item_id": dirty, "rating": number, "timestamp": moment}), max_size=25
 )

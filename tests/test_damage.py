@@ -7,26 +7,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from damaging import DAMAGES, damage
 from shop import write_script, write_source
 from test_cli import invoked
-from test_finetune import EXAMPLES, assert_equal_weights, options
 
-from llm_aug import finetune_loop, generators, pipeline
+from llm_aug import generators, pipeline
 from llm_aug.backends.scripted import Scripted
 from llm_aug.config import Recipe, recipe_of
 from llm_aug.errors import InputError, ResumeRefused
 from llm_aug.files import read_json, read_parquet, write_json
-from llm_aug.finetune import finetune
 from recommender.store import load
 
-FLIPS = 4
-DAMAGES = (*(f"bit {n}" for n in range(FLIPS)), "footer", "torn", "short of a byte", "empty", "foreign", "gone")
 STAGES = ("data", "split", "samples", "kept", "model", "scores")
+
+
 # What each folder is read by, and which of its files: a damaged reject stops nobody who does not look at it.
+
+
 READERS = {
     "data": ("*", ("split", "{data}", "--output", "{out}")),
     "split": ("*", ("generate", "{split}", "--generator", "random", "--encoder", "hash:64", "--output", "{out}")),
@@ -60,9 +58,7 @@ def commands(folder: Path) -> dict[str, tuple[object, ...]]:
     }
 
 
-@pytest.fixture(autouse=True)
-def fresh_model() -> None:
-    generators._llm.cache_clear()
+pytestmark = pytest.mark.usefixtures("fresh_model")
 
 
 @pytest.fixture(scope="module")
@@ -88,43 +84,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Scripted, "complete", counted)
     return rows
-
-
-def damage(path: Path, kind: str) -> bytes:
-    """Returns what was there. A foreign file is a whole one of the same format."""
-    data = path.read_bytes()
-    random = np.random.default_rng(len(path.name) + len(data))
-    kinds = {"torn": data[: len(data) // 2], "short of a byte": data[:-1], "empty": b""}
-    if kind == "gone":
-        path.unlink()
-    elif kind in kinds:
-        path.write_bytes(kinds[kind])
-    elif kind == "foreign":
-        foreign(path)
-    else:
-        flipped = bytearray(data)
-        # A parquet file ends in its footer, the footer's length and four bytes; page checksums do not cover it.
-        place = (
-            len(data) - 1 - 9 * len(data) // 100
-            if kind == "footer"
-            else random.integers(len(data), size=FLIPS)[int(kind.removeprefix("bit "))]
-        )
-        flipped[place] ^= 1 << int(random.integers(8))
-        path.write_bytes(bytes(flipped))
-    return data
-
-
-def foreign(path: Path) -> None:
-    if path.suffix == ".parquet":
-        table = pq.read_table(path)
-        pq.write_table(table.slice(0, max(0, table.num_rows - 1)) if table.num_rows else pa.table({"a": [1]}), path)
-    elif path.suffix == ".json":
-        value = read_json(path)
-        write_json(path, {**value, "seed": 7, "line": "8 rows"} if isinstance(value, dict) else value[1:])
-    elif path.suffix == ".npz":
-        np.savez(path, a=np.zeros(3))
-    else:
-        path.write_bytes(b"other words")
 
 
 def damaged(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -256,71 +215,3 @@ def test_a_damaged_adapter_is_neither_kept_nor_used(
         assert not (tmp_path / "out").exists(), kind
         seen.add(path.name)
     assert {"adapter_model.safetensors", "adapter_config.json", "finetune.json", "stage.json"} <= seen
-
-
-@pytest.fixture(scope="module")
-def half_trained(model_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """whole/ is trained to the end; cut.partial/ has checkpoints after steps 3 and 6 of 8."""
-    folder = tmp_path_factory.mktemp("half")
-    recipe = options(model_folder("llama"))
-    finetune(EXAMPLES, [], recipe, folder / "whole")
-    take_step = finetune_loop.take_step
-
-    def power_cut(run: Any, model: Any, optimizer: Any, windows: Any, rate: float, step: int) -> Any:
-        if step == 7:
-            raise OSError("the power went")
-        return take_step(run, model, optimizer, windows, rate, step)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(finetune_loop, "take_step", power_cut)
-        with pytest.raises(OSError, match="power"):
-            finetune(EXAMPLES, [], recipe, folder / "cut")
-    assert sorted(path.name for path in (folder / "cut.partial").glob("step-*")) == ["step-3", "step-6"]
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [
-        *(("state.safetensors", kind) for kind in DAMAGES),
-        *(("progress.json", kind) for kind in DAMAGES if kind != "short of a byte"),  # its last byte is a line end
-    ],
-)
-def test_of_a_damaged_checkpoint_the_one_before_is_used(
-    half_trained: Path,
-    model_folder: Callable[..., Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    kind: str,
-) -> None:
-    shutil.copytree(half_trained / "cut.partial", tmp_path / "cut.partial")
-    damage(tmp_path / "cut.partial" / "step-6" / name, kind)
-    result = finetune(EXAMPLES, [], options(model_folder("llama")), tmp_path / "cut")
-    assert result.resumed_from == 3
-    assert f"step-6/{name}" in (told := capsys.readouterr().err)
-    assert "set aside as step-6.bad" in told
-    assert_equal_weights(half_trained / "whole", tmp_path / "cut")
-    assert not (tmp_path / "cut.partial").exists()
-
-
-def test_without_a_whole_checkpoint_training_begins_anew(
-    half_trained: Path, model_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shutil.copytree(half_trained / "cut.partial", tmp_path / "cut.partial")
-    for step in ("step-3", "step-6"):
-        damage(tmp_path / "cut.partial" / step / "progress.json", "torn")
-    result = finetune(EXAMPLES, [], options(model_folder("llama")), tmp_path / "cut")
-    assert result.resumed_from == 0
-    assert capsys.readouterr().err.count("set aside") == 2
-    assert_equal_weights(half_trained / "whole", tmp_path / "cut")
-
-
-def test_a_damaged_checkpoint_does_not_hide_whose_folder_it_is(
-    half_trained: Path, model_folder: Callable[..., Path], tmp_path: Path
-) -> None:
-    shutil.copytree(half_trained / "cut.partial", tmp_path / "cut.partial")
-    damage(tmp_path / "cut.partial" / "step-6" / "progress.json", "empty")
-    with pytest.raises(ResumeRefused, match="another recipe"):
-        finetune(EXAMPLES, [], options(model_folder("llama"), seed=1), tmp_path / "cut")
-    assert (tmp_path / "cut.partial" / "step-6").is_dir()

@@ -10,29 +10,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_matrix, vstack
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
+from scipy.sparse import csr_matrix
+from students import users_of
 from typer.testing import CliRunner
 
 from eval.bench import latency
 from eval.metrics import rank
 from llm_aug.cli import app
-from llm_aug.data import Dataset, Split, item_texts, tidy_items
+from llm_aug.data import Dataset, Split, tidy_items
 from llm_aug.errors import InputError
 from llm_aug.files import read_parquet
-from llm_aug.vectors import unit
 from recommender import make_student
 from recommender.content import ContentKNN
-from recommender.features import (
-    dense_vectors,
-    lexical_components,
-    new_dense_vectors,
-    new_term_vectors,
-    sentence_vectors,
-    term_vectors,
-    vocabulary,
-)
 from recommender.live import Shelf, fold_in, history_rows, newcomers, with_items
 from recommender.matrix import to_log
 from recommender.store import load, save
@@ -48,8 +37,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "gru": {"encoder": "hash:16", "dimensions": 8, "max_length": 4, "epochs": 2},
     "sasrec": {"encoder": "hash:16", "dimensions": 8, "max_length": 4, "epochs": 2},
 }
+
+
 FOLDING = ("popularity", "content", "ials", "ease", "two-tower", "fusion", "autorec", "mult-vae", "gru", "sasrec")
+
+
 TAKING = ("content", "two-tower", "fusion")
+
+
 NEW = tidy_items(pd.DataFrame({"item_id": ["n0", "n1"], "title": ["sweet red fruit juice new", "fast blue car new"]}))
 
 
@@ -59,10 +54,6 @@ def fitted(tastes: Split) -> Callable[[str], Any]:
     in_order = Dataset(tastes.training.items, rows.assign(timestamp=pd.array(range(len(rows)), dtype="Int64")))
     models = {name: make_student(name, OPTIONS.get(name, {})).fit(in_order) for name in {*FOLDING, *TAKING}}
     return models.__getitem__
-
-
-def users_of(split: Split) -> list[str]:
-    return sorted(set(split.train["user_id"]))
 
 
 def histories_of(split: Split) -> list[list[str]]:
@@ -195,33 +186,6 @@ def test_an_encoder_fitted_on_the_catalogue_takes_no_items(tastes: Split) -> Non
 def test_no_items_change_nothing(fitted: Callable[[str], Any], tastes: Split) -> None:
     users = users_of(tastes)[:3]
     assert np.array_equal(with_items(fitted("content"), NEW[:0]).scores(users), fitted("content").scores(users))
-
-
-def test_the_features_are_what_they_were_to_the_bit(tastes: Split) -> None:
-    """Against the two scikit-learn calls that they stood for before they were split into fitting and transforming."""
-    texts = item_texts(tastes.training)
-    vectorizer = TfidfVectorizer(sublinear_tf=True, min_df=2, max_df=0.5, stop_words="english")
-    terms = csr_matrix(vectorizer.fit_transform(texts), dtype=np.float32)
-    assert np.array_equal(term_vectors(tastes.training).toarray(), terms.toarray())
-    lexical = unit(TruncatedSVD(4, n_iter=3, random_state=0).fit_transform(terms))
-    expected = np.hstack([sentence_vectors(tastes.training, "hash:16"), lexical])
-    assert np.array_equal(dense_vectors(tastes.training, "hash:16", 4), expected)
-
-
-@pytest.mark.parametrize("dimensions", [4, 256])
-def test_known_texts_are_transformed_into_their_rows(tastes: Split, dimensions: int) -> None:
-    data, texts = tastes.training, item_texts(tastes.training)
-    words, idf = vocabulary(data)
-    assert np.array_equal(new_term_vectors(texts, words, idf).toarray(), term_vectors(data).toarray())
-    again = new_dense_vectors(texts, "hash:16", words, idf, lexical_components(data, dimensions))
-    np.testing.assert_allclose(again, dense_vectors(data, "hash:16", dimensions), atol=1e-6)
-
-
-def test_a_catalogue_without_words_takes_items_without_directions() -> None:
-    data = Dataset(tidy_items(pd.DataFrame({"item_id": ["a", "b"], "title": ["the", "of"]})), pd.DataFrame())
-    rows = new_term_vectors(["red car"], *vocabulary(data))
-    assert rows.shape == (1, term_vectors(data).shape[1])
-    assert vstack([term_vectors(data), rows]).nnz == 0
 
 
 def test_history_rows_are_the_rows_of_the_log(tastes: Split) -> None:

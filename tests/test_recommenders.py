@@ -1,46 +1,28 @@
-"""What every student must do, and what each of them must do."""
+"""What every student must do."""
 
 from __future__ import annotations
-
-import sys
-import warnings
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from students import column, fit, users_of, with_pairs
 
 from llm_aug.data import Dataset, Split, tidy_interactions, tidy_items
-from llm_aug.errors import InputError, Unavailable
-from recommender import STUDENTS, Recommender, make_student
-from recommender.ease import EASE
-from recommender.features import mean_rows, term_vectors, z_scores
+from llm_aug.errors import InputError
+from recommender import STUDENTS, make_student
 from recommender.matrix import to_log
 from recommender.search_space import Range
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "content": {"encoder": "hash:64"},
-    "two-tower": {"encoder": "hash:64", "dimensions": 16, "epochs": 4},
-    "content-tower": {"encoder": "hash:64", "dimensions": 16, "epochs": 4},
-    "fusion": {"encoder": "hash:64"},
-    "ials": {"factors": 8, "regularization": 1.0},
-    "ease": {"l2": 5.0},
-    "bpr": {"factors": 8, "epochs": 30, "regularization": 0.01},
-    "lightgcn": {"dimensions": 8, "epochs": 20},
-    "mf": {"factors": 4, "regularization": 0.5, "iterations": 4},
-    "mlp": {"encoder": "hash:64", "rank": 4, "folds": 2, "hidden": 8, "epochs": 2},
-    "logistic": {"encoder": "hash:64", "rank": 4, "folds": 2},
-    "linear": {"encoder": "hash:64", "rank": 4, "folds": 2},
-    "autorec": {"hidden": 16, "epochs": 40, "batch_size": 16, "learning_rate": 0.02},
-    "mult-vae": {"hidden": 16, "latent": 8, "epochs": 40, "batch_size": 16, "learning_rate": 0.02},
-    "gru": {"encoder": "hash:64", "dimensions": 16, "max_length": 8, "epochs": 8},
-    "sasrec": {"encoder": "hash:64", "dimensions": 16, "max_length": 8, "epochs": 12, "batch_size": 8, "blocks": 1},
-}
 COLLABORATIVE = ("popularity", "ials", "ease", "bpr", "lightgcn", "mf", "autorec", "mult-vae")
+
+
 PERSONAL = tuple(name for name in STUDENTS if name != "popularity")
+
+
 # students that draw random numbers
+
+
 DRAWING = (
     "ials",
     "two-tower",
@@ -57,24 +39,6 @@ DRAWING = (
     "gru",
     "sasrec",
 )
-
-
-def fit(name: str, dataset: Dataset, seed: int = 0) -> Recommender:
-    return make_student(name, OPTIONS.get(name, {}), seed).fit(dataset)
-
-
-def with_pairs(split: Split, pairs: Sequence[tuple[str, str]], weight: float = 1.0) -> Dataset:
-    rows = tidy_interactions(pd.DataFrame(pairs, columns=["user_id", "item_id"]))
-    rows = rows.assign(weight=weight, is_synthetic=True)
-    return Dataset(split.items, pd.concat([split.train, rows], ignore_index=True))
-
-
-def users_of(split: Split) -> list[str]:
-    return sorted(set(split.train["user_id"]))
-
-
-def column(split: Split, item: str) -> int:
-    return list(split.items["item_id"]).index(item)
 
 
 def z(scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -152,6 +116,8 @@ def test_a_catalogue_without_interactions_is_refused(name: str) -> None:
 
 
 # direct is no model of warm items: without pairs it ranks them by popularity
+
+
 @pytest.mark.parametrize("name", [name for name in PERSONAL if name != "direct"])
 def test_users_of_a_taste_prefer_the_warm_items_of_it(name: str, tastes: Split) -> None:
     users, scores = users_of(tastes), fit(name, tastes.training).scores(users_of(tastes))
@@ -232,32 +198,6 @@ def test_the_seed_goes_to_students_that_have_one() -> None:
     make_student("ease", {}, seed=7)
 
 
-def test_ials_without_its_library_names_the_extra(tastes: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "implicit.cpu.als", None)
-    with pytest.raises(Unavailable, match=r"llm-aug\[baselines\]"):
-        fit("ials", tastes.training)
-
-
-def test_ials_does_not_warn_of_blas_threads(tastes: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    import implicit.utils
-    from threadpoolctl import threadpool_limits
-
-    monkeypatch.setattr(implicit.utils, "_checked_blas_config", False)  # it warns once per process
-    with warnings.catch_warnings(), threadpool_limits(2, "blas"):
-        warnings.simplefilter("error")
-        fit("ials", tastes.training)
-
-
-def test_ease_is_the_formula(tastes: Split) -> None:
-    """B = I - P diag(P)^-1, P = (X'X + l2 I)^-1, over the whole catalogue in double precision."""
-    data, users, l2 = with_pairs(tastes, [("u0", "i0"), ("u1", "i1")], 0.5), users_of(tastes), 5.0
-    X = to_log(data).matrix.toarray().astype(float)
-    P = np.linalg.inv(X.T @ X + l2 * np.eye(X.shape[1]))
-    B = np.eye(len(P)) - P / np.diag(P)
-    np.fill_diagonal(B, 0)
-    np.testing.assert_allclose(EASE(l2).fit(data).scores(users), X @ B, atol=1e-5)
-
-
 def test_a_log_keeps_the_larger_weight_and_the_order_of_the_catalogue() -> None:
     items = tidy_items(pd.DataFrame({"item_id": ["pear", "apple", "fig"]}))
     rows = pd.DataFrame(
@@ -276,65 +216,3 @@ def test_a_log_keeps_the_larger_weight_and_the_order_of_the_catalogue() -> None:
     np.testing.assert_allclose(log.matrix.toarray(), [[0, 0, 0.6], [0, 1, 0]], atol=1e-6)
     assert log.warm.tolist() == [False, True, True]
     np.testing.assert_allclose(log.rows(["nobody", "bob"]).toarray(), [[0, 0, 0], [0, 1, 0]])
-
-
-def test_popularity_adds_up_weights(tastes: Split) -> None:
-    item = tastes.cold_items[0]
-    model = fit("popularity", with_pairs(tastes, [("u1", item), ("u2", item)], 0.25))
-    assert model.scores(["u1"])[0, column(tastes, item)] == 0.5
-    first = tastes.train["item_id"].iloc[0]
-    assert model.scores(["u1"])[0, column(tastes, first)] == (tastes.train["item_id"] == first).sum()
-
-
-def test_z_scores_of_a_constant_row_are_zero() -> None:
-    rows = np.stack([np.full(1000, 0.1), np.full(1000, 7.7), np.arange(1000), np.zeros(1000)]).astype(np.float32)
-    scaled = z_scores(rows)
-    assert scaled.dtype == np.float32
-    assert (scaled[[0, 1, 3]] == 0).all()
-    assert (scaled[2].mean(), scaled[2].std()) == (pytest.approx(0, abs=1e-6), pytest.approx(1, abs=1e-6))
-
-
-def test_mean_rows_leaves_empty_rows_empty() -> None:
-    from scipy.sparse import csr_matrix
-
-    assert mean_rows(csr_matrix([[1.0, 3.0], [0.0, 0.0]])).toarray().tolist() == [[0.25, 0.75], [0, 0]]
-
-
-@pytest.mark.parametrize("titles", [["red car", "red car"], ["the", "of"], ["", ""], ["red", "blue"]])
-def test_term_vectors_of_odd_catalogues(titles: list[str]) -> None:
-    data = Dataset(tidy_items(pd.DataFrame({"item_id": ["a", "b"], "title": titles})), tidy_interactions(EMPTY))
-    assert np.isfinite(term_vectors(data).toarray()).all()
-    assert term_vectors(data).shape[0] == 2
-
-
-EMPTY = pd.DataFrame({"user_id": [], "item_id": []})
-
-
-def test_fusion_trains_its_content_models_on_real_rows_alone(tastes: Split) -> None:
-    pairs = [(user, tastes.cold_items[0]) for user in users_of(tastes)[:6]]
-    real, merged = fit("fusion", tastes.training), fit("fusion", with_pairs(tastes, pairs))
-    users = users_of(tastes)
-    for part in ("towers", "knn"):
-        assert np.array_equal(getattr(real, part).scores(users), getattr(merged, part).scores(users))
-    assert merged.known.sum() == real.known.sum() + 1  # type: ignore[attr-defined]
-
-
-def test_fusion_can_leave_what_merged_rows_say_of_cold_items_aside(tastes: Split) -> None:
-    pairs = [("u0", item) for item in tastes.cold_items]
-    merged, users = fit("fusion", with_pairs(tastes, pairs)), ["u0", "u1"]
-    cold = tastes.items["item_id"].isin(tastes.cold_items).to_numpy()
-    without = next(one for one in merged.variants() if one.cold_collaborative == 0)  # type: ignore[attr-defined]
-    real = fit("fusion", tastes.training)
-    for name in ("weight", "cold_factor", "knn_weight"):
-        setattr(real, name, getattr(without, name))
-    assert np.array_equal(without.scores(users)[:, cold], real.scores(users)[:, cold])
-    assert not np.array_equal(without.scores(users)[:, ~cold], real.scores(users)[:, ~cold])
-
-
-def test_variants_of_fusion_score_as_models_of_their_own(tastes: Split) -> None:
-    model = fit("fusion", tastes.training)
-    variant = list(model.variants())[7]
-    for name in ("weight", "cold_factor", "knn_weight", "cold_collaborative"):
-        setattr(model, name, getattr(variant, name))
-    assert np.array_equal(variant.scores(["u0", "u3"]), model.scores(["u0", "u3"]))
-    assert np.array_equal(variant.scores(["u3"]), model.scores(["u3"]))

@@ -6,12 +6,12 @@ import base64
 import hashlib
 import html
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+from page import Page
 from reported import GAINS, HOSTILE, STUDENTS, write_run, write_scores, write_warm_up
 
 from eval.report import number, relative, typeset, write_report
@@ -23,56 +23,13 @@ from llm_aug.data import Sample
 from llm_aug.files import read_json, write_json, write_parquet
 from llm_aug.tables import samples_table
 
-VOID = {"meta", "input", "link", "br", "img", "line", "circle", "rect", "path", "polyline", "polygon"}
 BEFORE, AFTER = (
     ["gains", "scores"],
     ["lists", "controls", "rejections", "corpus", "samples", "models", "tuning", "costs"],
 )
+
+
 SECTIONS = [*BEFORE, *AFTER, "provenance"]
-FIELDS = ("query", "found", "only-arm", "only-state", "verdict")
-
-
-class Page(HTMLParser):
-    """Checks that tags nest, and collects attributes, the text and the ids of sections."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str | None]] = []
-        self.words: list[str] = []
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("script", "style"):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    @property
-    def sections(self) -> list[str | None]:
-        return [value for name, value in self.attributes if name == "id" and value not in FIELDS]
-
-    def section(self, name: str) -> str:
-        return html.unescape(re.split(r"<section id=", self.source.split(f'<section id="{name}">')[1])[0])
 
 
 @pytest.fixture(scope="module")
@@ -222,46 +179,6 @@ def test_broken_files_are_named_and_left_out(folders: list[Path], tmp_path: Path
     left_out = Page(tmp_path / "report.html").text.split("Left out")[1]
     assert "filter.json is not readable JSON" in left_out
     assert "dropped.parquet is not a readable parquet file" in left_out
-
-
-@pytest.mark.parametrize(
-    ("gains", "headline"),
-    [
-        ({"real": 0.0, "llm": 0.05}, "Gain: with synthetic data, recommendation is better by"),
-        ({"real": 0.0, "llm": -0.05}, "Harm: with synthetic data, recommendation is worse by"),
-        ({"real": 0.0, "llm": 0.0}, "No gain: with synthetic data, recommendation is not measurably better"),
-        ({"real": 0.0}, "Nothing was compared"),
-    ],
-)
-def test_headline(gains: dict[str, float], headline: str, tmp_path: Path) -> None:
-    write_report(tmp_path, "T", [write_scores(tmp_path / "s", 0, gains, {"ials": 0.3})])
-    assert f"<h1>{headline}" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_a_failed_control_stands_above_the_headline(tmp_path: Path) -> None:
-    write_report(
-        tmp_path, "T", [write_scores(tmp_path / "s", 0, {"real": 0.0, "a/a": 0.05, "llm": 0.1}, {"ials": 0.3})]
-    )
-    source = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert 0 < source.index("A control failed") < source.index("<h1>")
-
-
-def test_best_data_that_is_not_the_llms_is_said_so(tmp_path: Path) -> None:
-    gains = {"real": 0.0, "funnel": 0.1, "llm": 0.05}
-    write_report(tmp_path, "T", [write_scores(tmp_path / "s", 0, gains, {"ials": 0.3})])
-    source = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "The best merged data came from funnel, not from the LLM." in source
-
-
-def test_a_fall_of_warm_items_is_said_beside_the_headline(tmp_path: Path) -> None:
-    folder = write_scores(tmp_path / "s", 0, {"real": 0.0, "llm": 0.1}, {"ials": 0.3})
-    frame = pd.read_parquet(folder / "per_user.parquet")
-    frame.loc[(frame["group"] == "warm") & (frame["arm"] == "llm"), "ndcg@20"] *= 0.5
-    write_parquet(folder / "per_user.parquet", pa.Table.from_pandas(frame, preserve_index=False))
-    write_report(tmp_path, "T", [folder])
-    before = Page(tmp_path / "report.html").text.split("Gain over real data")[0]
-    assert "Warm items: ials on llm data −" in before
-    assert "1 of 1 models loses over 2 %." in before
 
 
 def test_lost_rows_are_shouted(tmp_path: Path) -> None:

@@ -1,0 +1,133 @@
+"""Which server is reached, with which key, and what is said where none can be; no secret is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_server import Refused, serving
+from served import answers, free_port, loaded, prompts
+
+from llm_aug.backends import load_llm
+from llm_aug.backends.server import key_of, place_of
+from llm_aug.backends.server_calls import is_loopback
+from llm_aug.errors import InputError, Resumable, Unavailable
+
+pytestmark = pytest.mark.usefixtures("short_waits")
+
+
+def test_where_no_server_is_one_sentence_says_so() -> None:
+    with pytest.raises(Unavailable, match=r"no server answers at http://127\.0\.0\.1"):
+        load_llm(f"server:http://127.0.0.1:{free_port()}/v1#tiny")
+
+
+def test_a_server_that_goes_away_ends_the_stage() -> None:
+    with serving() as fake:
+        llm = loaded(fake)
+        answers(llm, prompts(2))
+    with pytest.raises(Unavailable, match="answers no more"):
+        answers(llm, prompts(50))
+
+
+def test_a_model_that_the_server_does_not_have_ends_the_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = Refused(404, error={"message": "The model `tiny` does not exist"})
+    with serving(script={"item 0": [unknown]}, models={"data": [{"id": "huge"}]}) as fake:
+        llm = loaded(fake)
+        assert "does not list 'tiny', but huge" in capsys.readouterr().err
+        with pytest.raises(Unavailable, match="has no model 'tiny'"):
+            answers(llm, prompts(1))
+
+
+def test_a_server_without_a_list_of_models_is_asked_all_the_same() -> None:
+    with serving(models=Refused(404)) as fake:
+        llm = loaded(fake)
+        assert (llm.revision, llm.adapter) == ("", "")
+        assert answers(llm, prompts(1))[0].finish == "stop"
+
+
+def test_revision_and_adapter_are_what_the_server_says() -> None:
+    def model(**entry: Any) -> dict[str, Any]:
+        return {"data": [{"id": "other"}, {"id": "tiny", **entry}]}
+
+    with serving(models=model(root="/models/one", created=1)) as fake:
+        first = loaded(fake)
+        fake.models = model(root="/models/one", created=2)
+        assert loaded(fake).revision == first.revision != ""
+        assert first.adapter == ""
+        fake.models = model(root="/models/two", parent="base")
+        assert loaded(fake).revision != first.revision
+        assert loaded(fake).adapter == "tiny"
+
+
+def test_a_refused_key_is_an_input_error_that_never_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-hidden")
+    with serving(key="sk-right") as fake:
+        with pytest.raises(InputError, match=r"check the environment variable MY_KEY") as caught:
+            loaded(fake, api_key_env="MY_KEY")
+        assert "sk-hidden" not in str(caught.value)
+        with pytest.raises(InputError, match="name the environment variable"):
+            loaded(fake)
+        monkeypatch.setenv("MY_KEY", "sk-right\n")
+        llm = loaded(fake, api_key_env="MY_KEY")
+        assert answers(llm, prompts(1))[0].finish == "stop"
+        assert "sk-right" not in f"{llm.name} {llm.revision} {llm.calls!r} {llm.options!r}"
+
+
+def test_a_key_in_the_servers_words_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-hidden")
+    with serving(script={"item 0": [Refused(400, error="bad request by sk-hidden")]}) as fake:
+        assert answers(loaded(fake, api_key_env="MY_KEY"), prompts(1))[0].text == "400: bad request by ***"
+
+
+def test_without_a_named_variable_no_key_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-hidden")
+    with serving() as fake:
+        loaded(fake)
+        assert "sk-hidden" not in json.dumps(fake.headers)
+    with pytest.raises(InputError, match="'NO_SUCH_KEY'"):
+        key_of("NO_SUCH_KEY")
+
+
+def test_no_credit_left_is_to_be_mended_and_resumed() -> None:
+    empty = Refused(429, error={"message": "You exceeded your quota", "code": "insufficient_quota"})
+    with serving(script={"item 0": [empty]}) as fake, pytest.raises(Resumable, match="credit"):
+        answers(loaded(fake), prompts(1))
+
+
+def test_a_forbidden_text_fails_alone_a_forbidden_server_does_not() -> None:
+    with serving(script={"item 1": [Refused(403)] * 2}) as fake:
+        llm = loaded(fake, in_flight=1)
+        assert [one.finish for one in answers(llm, prompts(2))] == ["stop", "error"]
+        with pytest.raises(InputError, match="status 403"):
+            answers(loaded(fake), prompts(2)[1:])
+
+
+def test_proxies_of_the_environment_do_not_catch_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving() as fake:
+        assert answers(loaded(fake), prompts(1))[0].finish == "stop"
+    assert all(is_loopback(f"http://{host}:1/v1") for host in ("localhost", "127.1.2.3", "[::1]"))
+    assert not any(is_loopback(f"http://{host}:1/v1") for host in ("10.0.0.1", "a.org", "localhost.org"))
+
+
+@pytest.mark.parametrize("name", ["http://a/v1", "http://a/v1#", "ftp://a#m", "a#m", "http://[a#m", "http://a:b/v1#m"])
+def test_a_name_that_is_no_server(name: str) -> None:
+    with pytest.raises(InputError, match=r"server:http://localhost:8000/v1#MODEL"):
+        place_of(f"server:{name}")
+
+
+@pytest.mark.parametrize("name", ["http://me:secret@a/v1#m", "http://a/v1?key=secret#m"])
+def test_a_url_holds_no_secret(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        place_of(f"server:{name}")
+    assert "secret" not in str(caught.value)
+
+
+def test_an_adapter_is_a_name_on_the_server(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="#ITS-NAME"):
+        load_llm("server:http://127.0.0.1:1/v1#tiny", adapter=tmp_path)
