@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,20 @@ from recommender import STUDENTS, USUAL, make_student
 
 Students = dict[str, dict[str, Any]]
 ArmPaths = Mapping[str, Sequence[Path]]
+
+
+def evaluation_parser(module: str, documentation: str | None) -> argparse.ArgumentParser:
+    """Of `python -m MODULE`, a program that measures students on the arms of a split and writes a folder."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=(documentation or "").partition("\n")[0])
+    parser.add_argument("split", type=Path)
+    parser.add_argument(
+        "--arm", action="append", default=[], metavar="NAME=KEPT", help="the same name twice is one arm"
+    )
+    parser.add_argument("--student", action="append", default=[], metavar="NAME[:KEY=VALUE,...]")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--encoder", default="minilm")
+    parser.add_argument("--output", type=Path, required=True)
+    return parser
 
 
 def parse_arms(given: Sequence[str]) -> dict[str, list[Path]]:

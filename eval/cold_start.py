@@ -28,7 +28,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from eval.arguments import parse_arms, parse_students, read_arms
+from eval.arguments import evaluation_parser, parse_arms, parse_students, read_arms
 from eval.arms import REAL, Arm
 from eval.catalogue import by_popularity, catalogue_metrics, per_item, training_counts
 from eval.compare import K
@@ -163,23 +163,18 @@ def summary(output: Path) -> str:
     return (output / "verdict.txt").read_text(encoding="utf-8")
 
 
+def options_of(given: argparse.Namespace) -> EvaluateOptions:
+    """From the command line of an `evaluation_parser`."""
+    students = parse_students(given.student)
+    return EvaluateOptions(students=students, seeds=tuple(range(given.seeds)), encoder=given.encoder)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The same as `llm-aug evaluate`, without the marks of a run: what lies in the output folder is written over."""
-    parser = argparse.ArgumentParser(prog="python -m eval.cold_start", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("split", type=Path)
-    parser.add_argument(
-        "--arm", action="append", default=[], metavar="NAME=KEPT", help="the same name twice is one arm"
-    )
-    parser.add_argument("--student", action="append", default=[], metavar="NAME[:KEY=VALUE,...]")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--output", type=Path, required=True)
-    given = parser.parse_args(arguments)
+    given = evaluation_parser("eval.cold_start", __doc__).parse_args(arguments)
     try:
         split = read_split(given.split)
-        students, seeds = parse_students(given.student), range(given.seeds)
-        options = EvaluateOptions(students=students, seeds=tuple(seeds), encoder=given.encoder)
-        evaluate(split, read_arms(parse_arms(given.arm), split), options, given.output)
+        evaluate(split, read_arms(parse_arms(given.arm), split), options_of(given), given.output)
     except LlmAugError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

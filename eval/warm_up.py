@@ -13,28 +13,25 @@ SCORES/warm_up.json   rows {student, arm, k, group, mean, low, high, users} of N
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eval.arguments import parse_arms, parse_students, read_arms
+from eval.arguments import evaluation_parser, parse_arms, read_arms
 from eval.arms import REAL, Arm
-from eval.cold_start import EvaluateOptions
+from eval.cold_start import EvaluateOptions, options_of
 from eval.compare import HEADLINE, K, compare, grid
 from eval.ranking import GROUPS, held_out, per_user
 from eval.stats import bootstrap
-from eval.tuning import Choice, fitted, tune
+from eval.tuning import Choice, fitted, tune, with_encoder
 from llm_aug import seeds
 from llm_aug.data import Split, read_split
 from llm_aug.errors import InputError, LlmAugError
 from llm_aug.files import write_json
-from recommender import make_student
 
 METRIC = f"{HEADLINE}@{K}"
 KS = (0, 1, 2, 3, 5, 10)
@@ -88,8 +85,7 @@ def _tuned(
 ) -> list[tuple[Choice, Arm]]:
     """Options by real data, which comes first; each arm chooses its weight and scoring."""
     validation, found = held_out(split, "validation"), list[tuple[Choice, Arm]]()
-    encoder = {"encoder": options.encoder} if hasattr(make_student(name, dict(fixed)), "encoder") else {}
-    known: Mapping[str, Any] = {**encoder, **fixed}
+    known: Mapping[str, Any] = with_encoder(name, fixed, options.encoder)
     for arm in arms:
         choice = tune(name, known, options.trials, options.synthetic_weights, split, arm, validation).choice
         known = choice.options
@@ -157,22 +153,12 @@ def _held(split: Split) -> pd.DataFrame:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m eval.warm_up", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("split", type=Path)
-    parser.add_argument(
-        "--arm", action="append", default=[], metavar="NAME=KEPT", help="the same name twice is one arm"
-    )
-    parser.add_argument("--student", action="append", default=[], metavar="NAME[:KEY=VALUE,...]")
+    parser = evaluation_parser("eval.warm_up", __doc__)
     parser.add_argument("--ks", default=",".join(map(str, KS)), help="numbers of real rows, as in 0,1,2,5")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--encoder", default="minilm")
-    parser.add_argument("--output", type=Path, required=True)
     given = parser.parse_args(arguments)
     try:
         split, ks = read_split(given.split), _numbers(given.ks)
-        students, arms = parse_students(given.student), read_arms(parse_arms(given.arm), split)
-        options = EvaluateOptions(students=students, seeds=tuple(range(given.seeds)), encoder=given.encoder)
-        rows = summarise(sweep(split, arms, options, ks))
+        rows = summarise(sweep(split, read_arms(parse_arms(given.arm), split), options_of(given), ks))
     except LlmAugError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
