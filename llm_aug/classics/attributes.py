@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 from urllib.parse import quote
 
 import numpy as np
@@ -22,6 +21,7 @@ from llm_aug import seeds
 from llm_aug.classics import Context, Made
 from llm_aug.classics.log import Floats
 from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, train
+from llm_aug.classics.vae_options import VAEOptions
 from llm_aug.data import Dataset, Reject, Sample, item_texts
 from llm_aug.errors import InputError
 from llm_aug.tasks.closed_sets import ClosedSet, closed_sets
@@ -30,33 +30,6 @@ from llm_aug.vectors import load_encoder
 
 LEAST_WEIGHT = 1e-3  # of 0 a sample would be none
 TEXT = "hash:512"  # of title and description: what the stage's encoder read holds the attributes
-
-
-class Options(Protocol):
-    """Those of `llm_aug.classics.vae.VAE` that are read here."""
-
-    @property
-    def hidden(self) -> int: ...
-    @property
-    def latent(self) -> int: ...
-    @property
-    def beta(self) -> float: ...
-    @property
-    def input_dropout(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def learning_rate(self) -> float: ...
-    @property
-    def draws(self) -> int: ...
-    @property
-    def attributes(self) -> Sequence[str] | None: ...
-    @property
-    def device(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +49,7 @@ class Table:
         return {name: max(1, round(float(found[found > 0].mean()))) for name, found in counts.items()}
 
 
-def fill(dataset: Dataset, options: Options, context: Context) -> Made:
+def fill(dataset: Dataset, options: VAEOptions, context: Context) -> Made:
     """A value for at most context.volume blank cells, drawn by seed; a reject where there are fewer."""
     bare = Dataset(dataset.items[["item_id", "title", "description"]], dataset.interactions)
     names = dataset.attributes if options.attributes is None else list(options.attributes)
@@ -114,7 +87,9 @@ def read_table(dataset: Dataset, names: Sequence[str], named: bool) -> Table:
     return Table(list(dataset.items["item_id"]), sets, spans, values, blank)
 
 
-def _fit(table: Table, condition: Floats, options: Options, context: Context) -> tuple[AttributeVAE, list[list[float]]]:
+def _fit(
+    table: Table, condition: Floats, options: VAEOptions, context: Context
+) -> tuple[AttributeVAE, list[list[float]]]:
     device = pick_device(options.device)
     start = seeds.torch_generator(context.seed, "vae", "attributes")
     network = AttributeVAE(list(table.spans.values()), condition.shape[1], options, start).to(device)
@@ -135,7 +110,7 @@ def _fit(table: Table, condition: Floats, options: Options, context: Context) ->
 
 
 class AttributeVAE(torch.nn.Module):
-    def __init__(self, spans: Sequence[slice], width: int, options: Options, generator: torch.Generator) -> None:
+    def __init__(self, spans: Sequence[slice], width: int, options: VAEOptions, generator: torch.Generator) -> None:
         super().__init__()
         self.spans, self.options = spans, options
         values = spans[-1].stop

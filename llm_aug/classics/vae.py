@@ -18,40 +18,23 @@ from torch.nn.functional import log_softmax, normalize
 
 from llm_aug import seeds
 from llm_aug.classics import Context, Made
+from llm_aug.classics.attributes import fill
 from llm_aug.classics.choice import cold_items, extended_users, more_of_users, pairs_of_items
 from llm_aug.classics.log import Floats, Log
 from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, train
+from llm_aug.classics.vae_options import VAEOptions
 from llm_aug.data import Dataset
 
 ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class VAE:
-    """beta: weight of the divergence, reached by a straight line in the first half of the steps. draws: of each user's
-    latent vector, over which probabilities are the mean. users_with_at_most: items of a user whose history is extended
-    where nothing else tells whose. attributes: columns to fill; None is those with a closed set of values."""
-
+class VAE(VAEOptions):
     STYLES: ClassVar[tuple[str, ...]] = ("interactions", "histories", "attributes")
-    style: str = "interactions"
-    hidden: int = 100
-    latent: int = 32
-    beta: float = 0.2
-    input_dropout: float = 0.5
-    weight_decay: float = 1e-2
-    epochs: int = 30
-    batch_size: int = 64
-    learning_rate: float = 5e-3
-    draws: int = 8
-    users_with_at_most: int = 5
-    attributes: Sequence[str] | None = None
-    device: str = "auto"
 
     def make(self, dataset: Dataset, context: Context) -> Made:
         """Pairs of cold items (interactions), more items of users with few (histories), or attribute values."""
         if self.style == "attributes":
-            from llm_aug.classics.attributes import fill
-
             return fill(dataset, self, context)
         log = Log(dataset)
         cold = self.style == "interactions"
@@ -68,7 +51,7 @@ class VAE:
         return replace(made, record={"loss": [[epoch, round(loss, 6)] for epoch, loss in curve]})
 
 
-def fit(log: Log, vectors: Floats, options: VAE, context: Context) -> tuple[RowVAE, list[list[float]]]:
+def fit(log: Log, vectors: Floats, options: VAEOptions, context: Context) -> tuple[RowVAE, list[list[float]]]:
     """vectors: [items, dimensions] in the order of the log. The curve: [epoch, negative lower bound per user]."""
     device = pick_device(options.device)
     network = RowVAE(
@@ -95,7 +78,7 @@ class RowVAE(torch.nn.Module):
     content: torch.Tensor
     warm: torch.Tensor
 
-    def __init__(self, content: torch.Tensor, warm: object, options: VAE, generator: torch.Generator) -> None:
+    def __init__(self, content: torch.Tensor, warm: object, options: VAEOptions, generator: torch.Generator) -> None:
         super().__init__()
         self.options = options
         self.register_buffer("content", content)
