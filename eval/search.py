@@ -7,7 +7,6 @@ nothing had happened.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import count
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Options = Mapping[str, Any]
-PRIMES = (2, 3, 5, 7, 11, 13, 17, 19)
 SPREAD = 10  # trials before the results have a say: on fewer, Optuna's estimator would draw at random as well
 PATIENCE = 20  # proposals of Optuna's that were tried before, until an even point is taken
 
@@ -42,28 +40,20 @@ def propose(space: SearchSpace, default: Options, tried: Sequence[tuple[Options,
             found = _by_results(space, inside, seeds.derive(seed, "results", len(tried), attempt) % 2**32)
             if found not in known:
                 return found
+    from scipy.stats.qmc import Halton
+
     offsets = seeds.generator(seed, "offsets").random(len(space))
-    axes = list(zip(space.items(), PRIMES, offsets, strict=False))
-    for number in count(1):
-        found = {name: _at(values, (inverse(number, base) + off) % 1) for (name, values), base, off in axes}
+    points = Halton(len(space), scramble=False).fast_forward(1)  # the first is zero everywhere
+    while True:
+        shares = (points.random()[0] + offsets) % 1
+        found = {name: _at(values, share) for (name, values), share in zip(space.items(), shares, strict=True)}
         if found not in known:
             return found
-    return None
 
 
 def size(space: SearchSpace) -> float:
     """How many options there are to choose: one of an empty space, infinitely many of a range."""
     return prod(float("inf") if isinstance(values, Range) else len(values) for values in space.values())
-
-
-def inverse(number: int, base: int) -> float:
-    """The digits of a number mirrored at the point (van der Corput): in base 2 of 1, 2, 3, ... 1/2, 1/4, 3/4, ..."""
-    share, place = 0.0, 1 / base
-    while number:
-        number, digit = divmod(number, base)
-        share += digit * place
-        place /= base
-    return share
 
 
 def _within(space: SearchSpace, options: Options) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eval.arms import REAL, Arm
 from eval.ranking import Held, held_out
-from eval.search import SPREAD, inverse, propose, size
+from eval.search import SPREAD, propose, size
 from eval.tuning import tune
 from llm_aug.data import Split
 from recommender import STUDENTS, make_student
@@ -59,9 +59,10 @@ def test_the_default_is_first_and_six_points_lie_all_over_the_range() -> None:
     assert {options["factors"] for options in tried[1:]} == {16, 32, 64}
 
 
-def test_the_first_digits_mirrored() -> None:
-    assert [inverse(number, 2) for number in (1, 2, 3, 4)] == [0.5, 0.25, 0.75, 0.125]
-    assert inverse(5, 3) == pytest.approx(2 / 3 + 1 / 9)
+def test_the_even_points_are_the_same_whoever_computes_them() -> None:
+    """Halton's in bases 2 and 3, turned by the offsets that seed 0 draws."""
+    tried = [(options["l2"], options["factors"]) for options, _ in searched(4)]
+    assert tried == [(200.0, 32), (392.0, 64), (82.9, 16), (1850.0, 32)]
 
 
 def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been() -> None:
