@@ -8,6 +8,7 @@ item is scored by its text. A row's weight is its pair's.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _keys(matrix: csr_matrix) -> NDArray[np.int64]:
 
 
 @dataclass
-class _Click:
+class _Click(ABC):
     """What the three share: the signals of the whole log, and the scale of the features.
 
     rank: of the spectral filter. negatives: drawn for each pair. folds: two at least.
@@ -129,8 +130,9 @@ class _Click:
         features = pair_features(self.log.rows(users), texts, filters).reshape(-1, len(FEATURES))
         return np.asarray((features - self.centre) / self.scale, dtype=np.float32)
 
+    @abstractmethod
     def _judge(self, features: Array) -> Array:
-        raise NotImplementedError
+        """[n] of features [n, len(FEATURES)]."""
 
     def scores(self, users: Sequence[str]) -> Array:
         """Without history a user has no taste: what remains of the features is popularity and coldness."""

@@ -11,6 +11,7 @@ log without times has a drawn order: the same whatever the order of its rows.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -35,7 +36,7 @@ AT_ONCE = 256
 
 
 @dataclass
-class _Sequential:
+class _Sequential(ABC):
     """max_length: items that the state after them has seen."""
 
     encoder: str = "minilm"
@@ -57,8 +58,9 @@ class _Sequential:
     }
     NAME: ClassVar[str]  # under which it draws
 
+    @abstractmethod
     def _network(self, generator: torch.Generator) -> torch.nn.Module:
-        raise NotImplementedError
+        """Of inputs [sequences, length, dimensions], a dropout rate and a generator; states of the same shape."""
 
     def fit(self, dataset: Dataset) -> Self:
         generator = seeds.torch_generator(self.seed, self.NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Set
 from functools import cached_property
 from typing import ClassVar
@@ -10,15 +11,15 @@ from llm_aug.errors import InputError, did_you_mean
 from llm_aug.prompt import Template, load_template
 
 
-class Prompted:
+class Prompted(ABC):
     """task: the folder of its styles in `prompts/`. style: one of them, or a file of one's own."""
 
     task: ClassVar[str]
     style: str
 
+    @abstractmethod
     def variables(self, template: Template) -> tuple[Set[str], Set[str]]:
         """What a template of this kind has to ask for, and what else it may."""
-        raise NotImplementedError
 
     @cached_property
     def template(self) -> Template:
