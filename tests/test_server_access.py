@@ -13,6 +13,7 @@ from served import answers, free_port, loaded, prompts
 from llm_aug.backends import load_llm
 from llm_aug.backends.server import key_of, place_of
 from llm_aug.backends.server_calls import is_loopback
+from llm_aug.backends.server_faults import LONGEST_REASON, Place
 from llm_aug.errors import InputError, Resumable, Unavailable
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -79,6 +80,12 @@ def test_a_key_in_the_servers_words_is_hidden(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("MY_KEY", "sk-hidden")
     with serving(script={"item 0": [Refused(400, error="bad request by sk-hidden")]}) as fake:
         assert answers(loaded(fake, api_key_env="MY_KEY"), prompts(1))[0].text == "400: bad request by ***"
+
+
+def test_no_part_of_a_key_shows_where_a_long_reason_is_cut() -> None:
+    place = Place("http://127.0.0.1:1/v1", "tiny", "MY_KEY", "sk-hidden")
+    for before in range(LONGEST_REASON - 10, LONGEST_REASON + 1):
+        assert "s" not in place.words("x" * before + "sk-hidden")
 
 
 def test_without_a_named_variable_no_key_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

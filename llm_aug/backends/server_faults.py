@@ -41,8 +41,8 @@ class Place:
 
     def words(self, text: str) -> str:
         """In one line, and without the key, which some servers repeat."""
-        line = " ".join(text.split())[:LONGEST_REASON]
-        return line.replace(self.key, "***") if self.key else line
+        line = " ".join(text.split())
+        return (line.replace(self.key, "***") if self.key else line)[:LONGEST_REASON]
 
 
 @dataclass(frozen=True)
