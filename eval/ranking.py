@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,18 @@ from scipy.sparse import csr_matrix
 from eval.metrics import AUC, METRICS, Mask, Ranked, Scores, measure
 from llm_aug import seeds
 from llm_aug.data import Split
-from recommender import Recommender
 from recommender.matrix import pairs_matrix
 
 Cells = TypeVar("Cells", Scores, Mask)
 GROUPS = ("cold", "warm", "overall")
 USERS_AT_ONCE = 256  # with 100,000 items a ranking of them takes half a gigabyte
+
+
+class Scorer(Protocol):
+    """What can be ranked: a Recommender, or scores from elsewhere."""
+
+    def scores(self, users: Sequence[str]) -> NDArray[np.float32]:
+        """Higher is better: [len(users), items in catalogue order]. An unknown user gets finite scores, too."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +101,7 @@ def _groups(split: Split, users: pd.Index, items: pd.Index) -> dict[str, Group]:
     return {**{name: Group(everyone, np.asarray(mask)) for name, mask in masks.items()}, "overall": overall}
 
 
-def per_user(
-    model: Recommender, held: Held, ks: Sequence[int], seed: int, groups: Sequence[str] = GROUPS
-) -> pd.DataFrame:
+def per_user(model: Scorer, held: Held, ks: Sequence[int], seed: int, groups: Sequence[str] = GROUPS) -> pd.DataFrame:
     """A row per group and user with a relevant item in it: group, user_id, ndcg@10, ..., auc.
 
     Ties come in an order of the seed, the group and the user alone.
@@ -106,7 +110,7 @@ def per_user(
 
 
 def per_user_and_lists(
-    model: Recommender, held: Held, ks: Sequence[int], seed: int, groups: Sequence[str] = GROUPS
+    model: Scorer, held: Held, ks: Sequence[int], seed: int, groups: Sequence[str] = GROUPS
 ) -> tuple[pd.DataFrame, dict[str, Lists]]:
     """What `per_user` returns, and the lists of max(ks) items it was measured on; a group without rows has no lists."""
     frames = []

@@ -18,14 +18,14 @@ from typing import Any
 
 import typer
 
-from eval.bench.report import print_json, print_page
+from eval.bench.report import print_json, print_page, start
 from eval.bench.user_cold import of_cold_users
 from eval.verdict import write_verdict
 from llm_aug import pipeline
 from llm_aug.classics import CLASSICS
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.data import USERS_COLD
-from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
+from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import read_json
 from llm_aug.run import CONFIG, run, seed_folder
 
@@ -173,7 +173,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LlmAugError as error:
-        raise SystemExit(str(error)) from error
+    start(main)

@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,13 +24,13 @@ import typer
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from eval.bench.report import print_json
-from eval.ranking import Held, held_out, per_user
+from eval.bench.report import print_json, start
+from eval.ranking import Held, Scorer, held_out, per_user
 from eval.split import cut
 from llm_aug import sources
 from llm_aug.clean import CleanOptions, clean
 from llm_aug.data import Split, read_split
-from recommender import Recommender, make_student
+from recommender import make_student
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "movies-ml-latest-small"
 GROUPS, K = ("overall", "warm"), 20
@@ -109,9 +109,9 @@ def ease(data: Training, _: int) -> Table:
     return data.table(X @ B)
 
 
-def ndcg(model: Recommender | Table, held: Held, seed: int) -> list[float]:
+def ndcg(model: Scorer, held: Held, seed: int) -> list[float]:
     """Of GROUPS."""
-    rows = per_user(cast(Recommender, model), held, (K,), seed, GROUPS)
+    rows = per_user(model, held, (K,), seed, GROUPS)
     means = rows.groupby("group")[f"ndcg@{K}"].mean()
     return [float(means[group]) for group in GROUPS]
 
@@ -161,4 +161,4 @@ def main(json: bool = False, split: Path | None = None, seeds: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    start(main)

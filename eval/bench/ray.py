@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from eval.bench.report import Side, show
+from eval.bench.report import Side, show, start
 from llm_aug import seeds
 from llm_aug.backends import LLM, completed, load_llm
 from llm_aug.cluster import Cluster
@@ -109,4 +109,4 @@ def _one_row(ask: partial[list[Completion]]) -> float:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    start(main)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from statistics import median
 from typing import Any
+
+import typer
+
+from llm_aug.errors import LlmAugError
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,14 @@ def show(unit: str, sides: Sequence[Side], ratios: Mapping[str, float], as_json:
     lines += [f"{name:{width}} {value:7.2f}x" for name, value in ratios.items()]
     lines += [f"{name:{width}} {value}" for name, value in more.items()]
     sys.stdout.write("\n".join(lines) + "\n")
+
+
+def start(main: Callable[..., None]) -> None:
+    """Runs a benchmark by its command line; what is to be mended is said in a sentence, without a traceback."""
+    try:
+        typer.run(main)
+    except LlmAugError as error:
+        raise SystemExit(str(error)) from error
 
 
 def print_page(title: str, table: str) -> None:

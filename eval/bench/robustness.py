@@ -8,11 +8,11 @@ row: FGSM, Goodfellow et al. 2015), or at random. Lengths are relative: of longe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,16 +20,14 @@ import typer
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from eval.bench.report import print_json, print_page
+from eval.bench.report import print_json, print_page, start
 from eval.ranking import Held, held_out, per_user
 from eval.split import SplitOptions, cut
-from llm_aug.data import Dataset, Split, read_dataset
-from llm_aug.errors import LlmAugError
+from llm_aug.data import Split, read_dataset
 from llm_aug.progress import say
 from llm_aug.seeds import torch_generator
 from recommender import make_student
 from recommender.matrix import to_log
-from recommender.search_space import SearchSpace
 
 Floats = NDArray[np.float32]
 GROUP, METRIC = "warm", "ndcg@20"
@@ -50,23 +48,15 @@ class Ranker:
 
     factors: Factors
     users: Any
-    SPACE: ClassVar[SearchSpace] = {}
-
-    def fit(self, dataset: Dataset) -> Ranker:
-        return self
 
     def scores(self, users: Sequence[str]) -> Floats:
         index = self.users.get_indexer(users)
         rows = np.where((index >= 0)[:, None], self.factors.users[index], 0)
         return np.asarray(rows @ self.factors.items.T + self.factors.biases, dtype=np.float32)
 
-    def variants(self) -> Iterable[Ranker]:
-        return (self,)
 
-
-def _of_two_towers(model: Any, users: Sequence[str]) -> Factors:
-    vectors = model.item_vectors
-    return Factors(model.user_vectors(users), vectors, np.zeros(len(vectors), np.float32))
+def _unbiased(users: Floats, items: Floats) -> Factors:
+    return Factors(users, items, np.zeros(len(items), np.float32))
 
 
 # Each student's epsilon by default suits the scale on which it is trained.
@@ -76,13 +66,8 @@ STUDENTS: Mapping[str, tuple[float, Callable[[Any, Sequence[str]], Factors]]] = 
         0.5,
         lambda model, users: Factors(model.user_factors[:, :-1], model.item_factors[:, :-1], model.item_factors[:, -1]),
     ),
-    "two-tower": (0.1, _of_two_towers),
-    "lightgcn": (
-        0.1,
-        lambda model, users: Factors(
-            model.user_vectors, model.item_vectors, np.zeros(len(model.item_vectors), np.float32)
-        ),
-    ),
+    "two-tower": (0.1, lambda model, users: _unbiased(model.user_vectors(users), model.item_vectors)),
+    "lightgcn": (0.1, lambda model, users: _unbiased(model.user_vectors, model.item_vectors)),
 }
 
 
@@ -181,7 +166,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LlmAugError as error:
-        raise SystemExit(str(error)) from error
+    start(main)

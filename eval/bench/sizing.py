@@ -20,6 +20,7 @@ from typing import Annotated
 
 import typer
 
+from eval.bench.report import start
 from llm_aug.errors import InputError
 
 # builtin:mini in float32, one thread of a shared CPU with AVX-512, prompts of 366 tokens read and 50 tokens written.
@@ -117,4 +118,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    start(main)

@@ -16,11 +16,11 @@ from typing import Any
 
 import typer
 
-from eval.bench.report import print_json, print_page
+from eval.bench.report import print_json, print_page, start
 from llm_aug import pipeline
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.data import Dataset, read_split
-from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
+from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import read_json
 from llm_aug.tasks import load_task
 
@@ -189,7 +189,4 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except LlmAugError as error:
-        raise SystemExit(str(error)) from error
+    start(main)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import typer
 from numpy.typing import NDArray
 
-from eval.ranking import GROUPS, held_out, per_user
+from eval.bench.report import start
+from eval.ranking import GROUPS, Scorer, held_out, per_user
 from llm_aug.candidates import FunnelOptions, find_candidates, make_funnel
 from llm_aug.data import Dataset, Split, read_split
 from llm_aug.funnel import Funnel, Space
@@ -40,8 +40,8 @@ class Preferences:
         return np.asarray(known @ self.funnel.items.T, dtype=np.float32)
 
 
-def ndcg(model: object, split: Split, groups: Sequence[str]) -> dict[str, float]:
-    rows = per_user(model, held_out(split, "test"), (20,), 0, groups)  # type: ignore[arg-type]
+def ndcg(model: Scorer, split: Split, groups: Sequence[str]) -> dict[str, float]:
+    rows = per_user(model, held_out(split, "test"), (20,), 0, groups)
     return {name: float(value) for name, value in rows.groupby("group")["ndcg@20"].mean().items()}
 
 
@@ -100,4 +100,4 @@ def main(split: Path, tuned: list[Path] | None = None, encoder: str = "minilm", 
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    start(main)
