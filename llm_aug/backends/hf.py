@@ -13,7 +13,6 @@ from llm_aug.backends.loading import Engine, adapter_revision, load_engine, weig
 from llm_aug.backends.scoring import score_rows
 from llm_aug.backends.trie import LineTrie
 from llm_aug.data import Completion, Prompt, Sampling
-from llm_aug.errors import InputError
 
 
 def load(name: str, options: LoadOptions) -> HF:
@@ -66,9 +65,7 @@ class HF:
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         """Raises InputError on a continuation without tokens. NaN for a prompt that `complete` would refuse."""
-        endings = [self.engine.rendering.answer_ids(continuation) for continuation in continuations]
-        if not all(endings):
-            raise InputError(f"continuation {continuations[endings.index([])]!r} has no tokens")
+        endings = self.engine.rendering.endings(continuations)
         sums = score_rows(self.engine, self.engine.rendering.prompt_ids(prompts), endings)
         return Scores(sums, np.array([len(ending) for ending in endings], dtype=np.int64))
 

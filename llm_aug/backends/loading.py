@@ -94,7 +94,7 @@ def make_engine(model: Any, tokenizer: Any, revision: str, batch_tokens: int | N
     limited = config.model_type not in _RELATIVE_POSITIONS
     return Engine(
         model=model,
-        rendering=Rendering(tokenizer, _ids(generation.eos_token_id), seq2seq),
+        rendering=Rendering(tokenizer, ids_of(generation.eos_token_id), seq2seq),
         budget=Budget(_affordable(model) if batch_tokens is None else batch_tokens),
         revision=revision,
         limit=getattr(config, "max_position_embeddings", None) if limited else None,
@@ -261,7 +261,7 @@ def resolve_dtype(dtype: str, device: torch.device, stored: torch.dtype | None) 
     return torch.bfloat16 if native else torch.float32
 
 
-def _ids(value: int | Sequence[int] | None) -> list[int]:
+def ids_of(value: int | Sequence[int] | None) -> list[int]:
     return [] if value is None else [value] if isinstance(value, int) else list(value)
 
 

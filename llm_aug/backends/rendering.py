@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from llm_aug.data import Prompt
+from llm_aug.errors import InputError
 
 _MARK = "§"
 
@@ -67,6 +68,13 @@ class Rendering:
         ending, joint, alone = self._tokens([self._ending, self._ending + answer, answer], special=False)
         aligned = bool(ending) and joint[: len(ending)] == ending
         return joint[len(ending) :] if aligned else alone
+
+    def endings(self, continuations: Sequence[str]) -> list[list[int]]:
+        """Tokens of each, which are to be scored. Raises InputError on one that has none."""
+        endings = [self.answer_ids(continuation) for continuation in continuations]
+        if not all(endings):
+            raise InputError(f"continuation {continuations[endings.index([])]!r} has no tokens")
+        return endings
 
     def answer_text(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()

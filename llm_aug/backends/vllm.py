@@ -20,6 +20,7 @@ from llm_aug.backends import LoadOptions, Scores
 from llm_aug.backends.loading import (
     adapter_revision,
     check_trained_on,
+    ids_of,
     load_config_and_tokenizer,
     weights_revision,
 )
@@ -48,8 +49,7 @@ def load(name: str, options: LoadOptions) -> VLLM:
         llm = LLM(model=name, dtype=options.dtype, trust_remote_code=options.trust_remote_code, **given)
     except (TypeError, ValueError) as error:
         raise InputError(f"vllm:{name} cannot be loaded: {' '.join(str(error).split())}") from error
-    ends = getattr(config.get_text_config(), "eos_token_id", None)
-    ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    ends = ids_of(getattr(config.get_text_config(), "eos_token_id", None))
     return VLLM(f"vllm:{name}", llm, Rendering(tokenizer, ends, seq2seq=False), revision, options.adapter)
 
 
@@ -92,9 +92,7 @@ class VLLM:
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
         """Raises InputError on a continuation without tokens. NaN for a prompt that `complete` would refuse."""
-        endings = [self.rendering.answer_ids(continuation) for continuation in continuations]
-        if not all(endings):
-            raise InputError(f"continuation {continuations[endings.index([])]!r} has no tokens")
+        endings = self.rendering.endings(continuations)
         rows, params = self.rendering.prompt_ids(prompts), _params(temperature=0.0, max_tokens=1, prompt_logprobs=1)
         width = len(endings)
         asked = {
