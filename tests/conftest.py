@@ -21,6 +21,8 @@ import pytest
 from eval.split import SplitOptions, cut
 from llm_aug.data import Dataset, Split, tidy_interactions, tidy_items
 
+pytest.register_assert_rewrite("fuzzing", "page", "served")  # their asserts say as much as a test's own
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
