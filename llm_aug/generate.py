@@ -10,10 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llm_aug import seeds
 from llm_aug.answers import Answers, kept, locked, open_answers, say, write_manifest
@@ -23,8 +27,9 @@ from llm_aug.data import Completion, Dataset, Origin, Reject, Request, Sample, S
 from llm_aug.errors import LlmAugError, ShortOfTarget
 from llm_aug.files import write_json
 from llm_aug.progress import Meter
+from llm_aug.questions import Failure, Outcome, Outcomes, Questions
 from llm_aug.results import write_results
-from llm_aug.tasks import Answered, Measured, Parsed, Rejected, Task, is_held
+from llm_aug.tasks import Measured, Parsed, Rejected, Task, is_held
 from llm_aug.watchdog import STALL_SECONDS, Watchdog
 
 
@@ -76,15 +81,14 @@ def generate(task: Task, dataset: Dataset, llm: LLM, options: GenerateOptions, o
     with locked(output):
         answers = open_answers(output, config)
         write_manifest(output, config, state="running")
-        requests, unaskable = _requests(task, dataset)
+        requests = Questions(task.name, task.requests(dataset), output)
         asking = _Asking(task, requests, llm, options, answers)
         say(f"{task.name}: {asking.reused}/{len(requests)} done, {len(asking.todo)} to do")
         meter = Meter(task.name, len(requests), asking.reused, output)
         with kept(answers, meter, options.stall_seconds) as watchdog:
             stopped = asking.ask(meter, watchdog)
-        outcomes = asking.outcomes()
-        assert stopped or len(outcomes) == len(requests)
-        result = _write(output, asking, outcomes, unaskable, config)
+        result = _write(output, asking, config)
+        assert stopped or result.asked == len(requests) + requests.unasked
         if isinstance(task, Measured):
             write_json(output / "metrics.json", task.metrics())
         write_manifest(output, config, state="stopped" if stopped else "done", counts=asdict(result))
@@ -124,38 +128,20 @@ def dataset_hash(dataset: Dataset) -> str:
     return digest.hexdigest()[:16]
 
 
-def _requests(task: Task, dataset: Dataset) -> tuple[list[Request], list[Reject]]:
-    entries = list(task.requests(dataset))
-    requests = [entry for entry in entries if isinstance(entry, Request)]
-    unaskable = [entry for entry in entries if isinstance(entry, Reject)]
-    doubled = [key for key, count in Counter(request.key for request in requests).items() if count > 1]
-    if doubled:
-        raise LlmAugError(f"task {task.name} asks twice under the key {doubled[0]!r}")
-    return requests, unaskable
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An answer that the engine did not give: asked again, in this run and in the next."""
-
-    reason: str
-
-
-Outcome = Answered | Reject | _Failure
-
-
 class _Asking:
     """The asking and the reading of its answers, each once. todo: numbers of the requests without a good answer."""
 
-    def __init__(self, task: Task, requests: Sequence[Request], llm: LLM, options: GenerateOptions, answers: Answers):
+    def __init__(self, task: Task, requests: Questions, llm: LLM, options: GenerateOptions, answers: Answers):
         self.task = task
         self.requests = requests
         self.llm = llm
         self.options = options
         self.answers = answers
         self._held: Restricted | None = None
-        self._read: dict[int, Outcome] = {}
-        self.todo = [n for n, request in enumerate(requests) if not answers.good(request.key, request.prompt)]
+        self._failed: dict[int, str] = {}
+        self.read = Outcomes(answers.folder.parent, len(requests))
+        unanswered = (n for n, request in enumerate(requests) if not answers.good(request.key, request.prompt))
+        self.todo = np.fromiter(unanswered, np.int64)
 
     @property
     def reused(self) -> int:
@@ -166,45 +152,47 @@ class _Asking:
         todo = self.todo
         for attempt in range(self.options.attempts):
             stopped = self._round(todo, meter, watchdog)
-            todo = [number for number in todo if isinstance(self._read.get(number), _Failure)]
+            todo = np.array(sorted(self._failed), np.int64)
             if stopped and attempt == 0:
                 return stopped
-            if stopped or not todo:
+            if stopped or not len(todo):
                 break
-        if todo:
-            reasons = Counter(outcome.reason for n in todo if isinstance(outcome := self._read[n], _Failure))
+        if len(todo):
+            reasons = Counter(self._failed.values())
             say(
                 f"{self.task.name}: {len(todo)} requests failed, at most {self.options.attempts} times each, and stay "
                 f"failed ({listed(reasons)}); run again to ask them again"
             )
         return ""
 
-    def _round(self, todo: Sequence[int], meter: Meter, watchdog: Watchdog) -> str:
+    def _round(self, todo: NDArray[np.int64], meter: Meter, watchdog: Watchdog) -> str:
         breaker = Breaker(self.options.window, self.options.stop_share, min(self.options.chunk, len(todo)))
         for numbers in self._calls(todo):
-            for number, completion in self._answered(numbers):
+            for number, request, completion in self._answered(numbers):
                 watchdog.beat()
-                request = self.requests[number]
                 outcome = self._outcome(request, self.answers.add(request.key, request.prompt, completion))
-                self._read[number] = outcome
-                fault = outcome.reason if isinstance(outcome, (Reject, _Failure)) else ""
-                meter.advance(0 if isinstance(outcome, _Failure) else 1, completion.n_tokens, fault)
+                self.read[number] = outcome
+                fault = "" if isinstance(outcome, Parsed) else outcome.reason
+                failed = isinstance(outcome, Failure)
+                self._failed.pop(number, None)
+                if failed:
+                    self._failed[number] = fault
+                meter.advance(0 if failed else 1, completion.n_tokens, fault)
                 if self.answers.due(self.options.shard_rows, self.options.shard_seconds):
                     self.answers.write()
                 if stopped := breaker.add(fault):
                     return stopped
         return ""
 
-    def _calls(self, todo: Sequence[int]) -> Iterator[Sequence[int]]:
+    def _calls(self, todo: NDArray[np.int64]) -> Iterator[list[int]]:
         """First a sample of `window`, from all over: it tells early, whatever the engine's order, if all is in vain."""
         sample = todo[:: max(1, len(todo) // self.options.window)][: self.options.window]
-        chosen = set(sample)
-        for part in (sample, [number for number in todo if number not in chosen]):
+        for part in (sample, todo[~np.isin(todo, sample)]):
             for start in range(0, len(part), self.options.chunk):
-                yield part[start : start + self.options.chunk]
+                yield part[start : start + self.options.chunk].tolist()
 
-    def _answered(self, numbers: Sequence[int]) -> Iterator[tuple[int, Completion]]:
-        """(number of its request, completion) of one call. Raises LlmAugError on a row too many or too few."""
+    def _answered(self, numbers: Sequence[int]) -> Iterator[tuple[int, Request, Completion]]:
+        """(number of its request, request, completion) of one call. Raises LlmAugError on a row too many or too few."""
         requests = [self.requests[number] for number in numbers]
         row_seeds = [_seed(self.options.seed, request) for request in requests]
         waiting = set(range(len(requests)))
@@ -213,7 +201,7 @@ class _Asking:
                 twice = f"twice ({requests[row].key})" if 0 <= row < len(requests) else "that was not asked"
                 raise LlmAugError(f"model {self.llm.name} answered row {row} of {len(requests)} prompts {twice}")
             waiting.remove(row)
-            yield numbers[row], completion
+            yield numbers[row], requests[row], completion
         if waiting:
             row = min(waiting)
             raise LlmAugError(
@@ -228,52 +216,45 @@ class _Asking:
         self._held = self._held or self.llm.restricted(task.titles(), task.events)
         return self._held.complete(prompts, sampling, keys, lambda row: task.barred(asked[row]))
 
-    def outcomes(self) -> dict[int, Outcome]:
-        """Of every answered request, by its number and in that order; what an earlier run was told is read now."""
-        found: dict[int, Outcome] = {}
+    def read_earlier(self) -> None:
+        """What an earlier run was told, and this one did not ask again."""
         for number, request in enumerate(self.requests):
-            outcome = self._read.get(number)
-            if outcome is None and (answer := self.answers.get(request.key, request.prompt)):
-                outcome = self._outcome(request, answer)
-            if outcome is not None:
-                found[number] = outcome
-        return found
+            if number not in self.read and (answer := self.answers.get(request.key, request.prompt)):
+                self.read[number] = self._outcome(request, answer)
 
     def _outcome(self, request: Request, answer: Completion) -> Outcome:
         if answer.finish == "error":
-            return _Failure("failed: " + " ".join(answer.text.split())[:200])
+            return Failure("failed: " + " ".join(answer.text.split())[:200])
         try:
             parsed = self.task.parse(request, answer)
         except Rejected as rejected:
             return Reject(request.subject, self.task.stage, rejected.reason, answer.text)
-        return answer.text if parsed == answer.text else parsed  # one text in memory, not two
+        if not isinstance(parsed, Parsed):
+            parsed = Parsed(parsed, None) if isinstance(parsed, str) else Parsed(None, tuple(parsed))
+        return parsed
 
 
-def _write(
-    output: Path,
-    asking: _Asking,
-    outcomes: Mapping[int, Outcome],
-    unaskable: Sequence[Reject],
-    config: dict[str, Any],
-) -> GenerateResult:
+def _write(output: Path, asking: _Asking, config: dict[str, Any]) -> GenerateResult:
     """Samples and rejects in the order of the requests, so that the files are the same however often it was stopped."""
-    rejects = [*unaskable, *(outcome for outcome in outcomes.values() if isinstance(outcome, Reject))]
-    failures = Counter(outcome.reason for outcome in outcomes.values() if isinstance(outcome, _Failure))
+    asking.read_earlier()
+    requests, read, reasons = asking.requests, asking.read, Counter[str]()
+
+    def rejects() -> Iterator[Reject]:
+        for reject in chain(requests.unaskable(), (one for _, one in read.of(Reject))):
+            reasons[reject.reason] += 1
+            yield reject
+
     sampling = json.dumps(config["sampling"], sort_keys=True)
-    samples = (
-        _stamp(asking.task, asking.requests[number], outcome, config, sampling)
-        for number, outcome in outcomes.items()
-        if not isinstance(outcome, (Reject, _Failure))
-    )
-    parsed, rejected = write_results(output, samples, rejects)
-    reasons = Counter(reject.reason for reject in rejects) + failures
+    samples = (_stamp(asking.task, requests[n], parsed, config, sampling) for n, parsed in read.of(Parsed))
+    parsed, rejected = write_results(output, samples, rejects())
+    failures = Counter(failure.reason for _, failure in read.of(Failure))
     result = GenerateResult(
-        asked=len(outcomes) + len(unaskable),
+        asked=len(read) + requests.unasked,
         parsed=parsed,
         rejected=rejected,
         failed=failures.total(),
         reused=asking.reused,
-        reasons=dict(reasons.most_common()),
+        reasons=dict((reasons + failures).most_common()),
     )
     assert result.asked == result.parsed + result.rejected + result.failed, result
     return result
@@ -283,7 +264,7 @@ def _seed(seed: int, request: Request) -> int:
     return seeds.derive(seed, "generate", request.key)
 
 
-def _stamp(task: Task, request: Request, parsed: Answered, config: dict[str, Any], sampling: str) -> Sample:
+def _stamp(task: Task, request: Request, parsed: Parsed, config: dict[str, Any], sampling: str) -> Sample:
     origin = Origin(
         generator=task.name,
         parents=request.parents,
@@ -295,6 +276,4 @@ def _stamp(task: Task, request: Request, parsed: Answered, config: dict[str, Any
         seed=_seed(config["seed"], request),
         split_hash=config["split_hash"],
     )
-    if not isinstance(parsed, Parsed):
-        parsed = Parsed(parsed, None) if isinstance(parsed, str) else Parsed(None, tuple(parsed))
     return Sample(request.key, task.kind, request.subject, parsed.text, parsed.interactions, origin=origin)
