@@ -9,7 +9,7 @@ One sample:       {"sample_id": "rewrite/describe/1/0", "kind": "description", "
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,7 +21,7 @@ from llm_aug.errors import InputError
 from llm_aug.files import fingerprint, read_json, write_json, write_parquet
 from llm_aug.tidy import INTERACTION_COLUMNS as INTERACTION_COLUMNS
 from llm_aug.tidy import ITEM_COLUMNS as ITEM_COLUMNS
-from llm_aug.tidy import read_interactions, read_items
+from llm_aug.tidy import read_interactions, read_item_ids, read_items
 from llm_aug.tidy import tidy_interactions as tidy_interactions
 from llm_aug.tidy import tidy_items as tidy_items
 
@@ -41,8 +41,22 @@ class Dataset:
     interactions: pd.DataFrame
 
     @property
+    def columns(self) -> list[str]:
+        """Of the items."""
+        return list(self.items.columns)
+
+    @property
     def attributes(self) -> list[str]:
-        return [column for column in self.items.columns if column not in ITEM_COLUMNS]
+        return [column for column in self.columns if column not in ITEM_COLUMNS]
+
+    def values(self, column: str) -> Iterator[list[Any]]:
+        """One column of the items, in one piece or in several."""
+        yield self.items[column].tolist()
+
+    def rows(self, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
+        """Items by their row, in any order."""
+        records = self.items.to_dict("records")
+        return (records[number] for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -225,13 +239,14 @@ def write_split(folder: Path, split: Split) -> None:
     write_json(folder / "split.json", description)
 
 
-def read_split(folder: Path) -> Split:
+def read_split(folder: Path, ids_only: bool = False) -> Split:
     """Reads a split and checks it: a cold item with a training row is refused, as is a cold user with more than
     were revealed, a withheld pair that is in another part, and a wrong hash.
 
     A split laid out by someone else may leave out `hash`, `cold_items` and `cold_users`: they are worked out.
+    ids_only: of the items, for whom `stored.StoredDataset` reads the rest by parts.
     """
-    items = read_items(folder / "items.parquet")
+    items = (read_item_ids if ids_only else read_items)(folder / "items.parquet")
     train, validation, test = (read_interactions(folder / f"{n}.parquet") for n in ("train", "validation", "test"))
     rest = [read_interactions(path)] if (path := folder / "withheld.parquet").is_file() else []
     found = read_json(folder / "split.json") if (folder / "split.json").exists() else {}

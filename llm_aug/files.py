@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from glob import escape
@@ -126,6 +126,24 @@ def read_parquet(path: Path) -> pa.Table:
         raise InputError(f"{path} is not there")
     try:
         return pq.read_table(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a readable parquet file: {error}") from error
+
+
+BATCH_ROWS = 1024
+
+
+def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Iterator[pa.Table]:
+    """At least one table, with these columns where there are such; as many rows at a time as fit into any memory."""
+    if not path.is_file():
+        raise InputError(f"{path} is not there")
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True, buffer_size=1 << 20) as file:
+            known = file.schema_arrow
+            chosen = None if columns is None else [name for name in known.names if name in columns]
+            yield (known if chosen is None else pa.schema([known.field(name) for name in chosen])).empty_table()
+            for batch in file.iter_batches(BATCH_ROWS, columns=chosen):
+                yield pa.Table.from_batches([batch])
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is not a readable parquet file: {error}") from error
 

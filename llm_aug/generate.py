@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from llm_aug import seeds
@@ -120,12 +121,24 @@ def recipe(task: Task, dataset: Dataset, llm: LLM, options: GenerateOptions) -> 
 
 def dataset_hash(dataset: Dataset) -> str:
     digest = hashlib.sha256()
-    for frame in (dataset.items, dataset.interactions):
-        digest.update(json.dumps([str(name) for name in frame.columns]).encode())
-        for column in frame.columns:
-            values = frame[column].astype("object").where(frame[column].notna(), None)
-            digest.update(json.dumps(values.tolist(), default=str).encode())
+    log = dataset.interactions
+    for columns, values in ((dataset.columns, dataset.values), (list(log.columns), lambda name: [log[name].tolist()])):
+        digest.update(json.dumps([str(name) for name in columns]).encode())
+        for column in columns:
+            for part in _json_parts(values(column)):
+                digest.update(part)
     return digest.hexdigest()[:16]
+
+
+def _json_parts(parts: Iterable[list[Any]]) -> Iterator[bytes]:
+    """The JSON of all parts as one list, a missing value null."""
+    mark = "["
+    for part in parts:
+        column = pd.Series(part, dtype=object)
+        if text := json.dumps(column.where(column.notna(), None).tolist(), default=str)[1:-1]:
+            yield f"{mark}{text}".encode()
+            mark = ", "
+    yield b"[]" if mark == "[" else b"]"
 
 
 class _Asking:

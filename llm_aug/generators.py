@@ -45,12 +45,12 @@ from llm_aug.similar_reviews import similar_reviews
 from llm_aug.simulate import GENERATORS, simulate
 from llm_aug.sources.samples import FILES, read_samples
 from llm_aug.stage import Outcome, once
+from llm_aug.stored import read_training
 from llm_aug.tables import samples_table
 from llm_aug.tasks import TASKS, load_task, reads_interactions
 from llm_aug.vectors import Vectors
 
-JUDGED = "interactions"
-ASKED = (*TASKS, JUDGED)
+ASKED = (*TASKS, "interactions")
 SIMILAR = "similar-reviews"
 UNASKED = (*GENERATORS[1:], *ITEM_CONTROLS, SIMILAR, SHUFFLED_TEXTS, *CLASSICS)
 
@@ -106,7 +106,7 @@ def ask(
     }
 
     def work() -> Outcome:
-        found = read_split(split)
+        found, training = read_training(split, output, reads_interactions(task))
         options = GenerateOptions(
             sampling=asked.sampling,
             seed=recipe.seed,
@@ -117,7 +117,7 @@ def ask(
         tuned = _tuned(adapter, found)
         before = spent(llm := _llm(recipe.model, adapter, recipe.engine))
         _record(output, found, adapter, source, log=reads_interactions(task))
-        result = generate(task, found.training, llm, options, output)
+        result = generate(task, training, llm, options, output)
         return _answered(recipe, str(result), {**asdict(result), **tuned, **spent(llm, before)})
 
     return once(output, name, made, work, size=size)

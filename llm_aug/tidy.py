@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from llm_aug.errors import InputError
-from llm_aug.files import read_parquet
+from llm_aug.files import parquet_batches, read_parquet
 
 ITEM_COLUMNS = ("item_id", "title", "description")
 INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "weight", "is_synthetic")
@@ -58,10 +59,26 @@ def tidy_interactions(frame: pd.DataFrame) -> pd.DataFrame:
 
 def read_items(path: Path) -> pd.DataFrame:
     """Raises InputError where an item has no id, or one that another has, too."""
-    items = tidy_items(read_parquet(path).to_pandas())
-    _refuse(path, items["item_id"].duplicated(), "an item_id that stands there before")
-    _refuse(path, items["item_id"] == "", "no item_id")
+    items = items_of(read_parquet(path))
+    _refuse_ids(path, items["item_id"])
     return items
+
+
+def read_item_ids(path: Path) -> pd.DataFrame:
+    """As `read_items`, but that every other column is empty."""
+    items = items_of(pa.concat_tables(parquet_batches(path, ("item_id",))))
+    _refuse_ids(path, items["item_id"])
+    return items
+
+
+def items_of(table: pa.Table) -> pd.DataFrame:
+    """The same for a table and for parts of it: an integer beside a missing value stays one."""
+    return tidy_items(table.to_pandas(integer_object_nulls=True))
+
+
+def _refuse_ids(path: Path, ids: pd.Series) -> None:
+    _refuse(path, ids.duplicated(), "an item_id that stands there before")
+    _refuse(path, ids == "", "no item_id")
 
 
 def read_interactions(path: Path) -> pd.DataFrame:

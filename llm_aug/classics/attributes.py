@@ -74,7 +74,7 @@ def fill(dataset: Dataset, options: VAEOptions, context: Context) -> Made:
 def read_table(dataset: Dataset, names: Sequence[str], named: bool) -> Table:
     """Raises InputError where no column has values that items share."""
     rows = {name: [str(cell) for cell in dataset.items[name]] for name in names}
-    sets = closed_sets(dataset.items, names, named)
+    sets = closed_sets(dataset, names, named)
     spans, start = {}, 0
     values = np.zeros((len(dataset.items), sum(len(one.counts) for one in sets.values())), dtype=np.float32)
     for name, one in sets.items():

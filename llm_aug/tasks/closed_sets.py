@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import pandas as pd
-
+from llm_aug.data import Dataset
 from llm_aug.errors import InputError
 from llm_aug.tasks import Rejected
 from llm_aug.text import CHAT_TOKENS, is_blank, normalised, one_line
@@ -112,12 +111,14 @@ def split(cell: str, mark: str) -> list[str]:
     return [part for part in parts if not is_blank(part) and len(part) <= LONGEST_VALUE]
 
 
-def closed_sets(items: pd.DataFrame, attributes: Sequence[str], named: bool) -> dict[str, ClosedSet]:
+def closed_sets(dataset: Dataset, attributes: Sequence[str], named: bool) -> dict[str, ClosedSet]:
     """Of the columns that have one; where they were named by the user, columns with many values have one as well.
 
     Raises InputError where a named column, or none at all, has shared values.
     """
-    found = {name: closed_set(name, [str(cell) for cell in items[name]]) for name in attributes}
+    found = {
+        name: closed_set(name, [str(cell) for part in dataset.values(name) for cell in part]) for name in attributes
+    }
     usable = {name: one for name, one in found.items() if one.closed or (named and len(one.counts) >= 2)}
     if named and len(usable) < len(found):
         lacking = next(name for name in found if name not in usable)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llm_aug import seeds
 from llm_aug.data import Completion, Dataset, Example, Kind, Pair, Prompt, Reject, Request
@@ -96,12 +98,12 @@ class Rewrite(Prompted):
         Rejects: no_description (or one too short for the style), no_facts, one_source (nothing to fuse),
         nothing_missing.
         """
-        columns, rows = self._columns(dataset), self._rows(dataset)
+        columns, numbers = self._columns(dataset), self._numbers(dataset)
         asked = 0
-        for index in seeds.generator(self.seed, "rewrite", "order").permutation(len(rows)):
+        order = seeds.generator(self.seed, "rewrite", "order").permutation(len(numbers))
+        for row in dataset.rows(numbers[order]):
             if asked == self.limit:
                 return
-            row = rows[index]
             reason = self._lacks(row, columns)
             if reason:
                 yield Reject(row["item_id"], self.stage, reason, shown(row["description"]))
@@ -159,7 +161,7 @@ class Rewrite(Prompted):
     def examples(self, dataset: Dataset) -> Iterator[Example]:
         """The catalogue teaches by its own texts and values: what the prompt shows is made poorer, or longer."""
         columns = self._columns(dataset)
-        for row in self._rows(dataset):
+        for row in dataset.rows(self._numbers(dataset)):
             text = _fitting(shown(row["description"]), PROMPT_WORDS)
             if len(text.split()) < self.rules.fewest:
                 continue
@@ -208,18 +210,21 @@ class Rewrite(Prompted):
         chosen = [name for name in (known if self.attributes is None else self.attributes) if name not in self.sources]
         if self.kind != "attributes":
             return _Columns(chosen, tuple(self.sources), {})
-        gaps = closed_sets(dataset.items, chosen, self.attributes is not None)
+        gaps = closed_sets(dataset, chosen, self.attributes is not None)
         return _Columns([name for name in known if name not in self.sources], tuple(self.sources), gaps)
 
-    def _rows(self, dataset: Dataset) -> list[dict[str, Any]]:
+    def _numbers(self, dataset: Dataset) -> NDArray[np.int64]:
+        """The rows of the items to be asked about."""
         if self.items is None:
-            rows: list[dict[str, Any]] = dataset.items.to_dict("records")
-            return rows
-        unknown = set(self.items) - set(dataset.items["item_id"])
+            return np.arange(sum(map(len, dataset.values("item_id"))))
+        chosen = set(self.items)
+        places = {
+            item: row for row, item in enumerate(chain.from_iterable(dataset.values("item_id"))) if item in chosen
+        }
+        unknown = chosen - set(places)
         if unknown:
             raise InputError(f"{len(unknown)} items to rewrite are not in the catalogue, for example {min(unknown)!r}")
-        chosen: list[dict[str, Any]] = dataset.items[dataset.items["item_id"].isin(set(self.items))].to_dict("records")
-        return chosen
+        return np.array([*places.values()], np.int64)
 
 
 def facts(row: Mapping[str, Any], attributes: Sequence[str]) -> str:

@@ -1,0 +1,167 @@
+"""Generation that reads its catalogue by parts: the bytes are the same, and memory does not grow with the texts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llm_aug import files
+from llm_aug.backends.scripted import Scripted
+from llm_aug.data import Prompt, Sampling, read_dataset, tidy_interactions, tidy_items
+from llm_aug.errors import InputError
+from llm_aug.files import write_parquet
+from llm_aug.generate import GenerateOptions, dataset_hash, generate
+from llm_aug.stored import StoredDataset
+from llm_aug.tasks.rewrite import Rewrite
+from llm_aug.tidy import read_item_ids, read_items
+
+NAMES = ["Apple", "Pear", "Plum", "Quince", "Cherry", "Fig", "Grape", "Lime", "Kiwi"]
+MIB = 2**20
+
+
+def table(**more: Any) -> pa.Table:
+    """Every third item has no description, every fourth no kind; 7, 8, ... are ids beside which 7.0 is the same."""
+    rows = range(len(NAMES))
+    columns = {
+        "item_id": [7 + row for row in rows],
+        "title": NAMES,
+        "description": [
+            None if row % 3 == 0 else f"A ripe {NAMES[row]} from the old garden by the sea." for row in rows
+        ],
+        "kind": [None if row % 4 == 0 else ["Red|Sweet", "Green"][row % 2] for row in rows],
+        "grams": [None if row == 8 else 2**53 + row for row in rows],
+        "parts": [["peel", "stone"]] * len(NAMES),
+        **more,
+    }
+    return pa.table(columns)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(files, "BATCH_ROWS", 2)
+    write_parquet(tmp_path / "items.parquet", table())
+    log = pa.table({"user_id": ["u"], "item_id": ["7"], "timestamp": [5], "rating": [None]})
+    write_parquet(tmp_path / "interactions.parquet", log)
+    return tmp_path
+
+
+def stored(folder: Path) -> StoredDataset:
+    return StoredDataset(folder / "items.parquet", read_dataset(folder).interactions, folder / "spool")
+
+
+def model() -> Scripted:
+    def answer(prompt: Prompt, sampling: Sampling, seed: int) -> str:
+        if "Missing" in prompt.user:
+            return "kind: Green"
+        fruit = prompt.user.splitlines()[0].removeprefix("Title: ")
+        return (
+            f"{fruit}, {['fresh', 'ripe', 'sweet'][seed % 3]} and sold by the sea, from a garden older than its walls."
+        )
+
+    return Scripted(answer, lambda prompt, continuation: 0.0)
+
+
+def test_it_tells_what_the_loaded_catalogue_tells(folder: Path) -> None:
+    parts, loaded = stored(folder), read_dataset(folder)
+    assert (parts.columns, parts.attributes) == (loaded.columns, loaded.attributes)
+    assert list(parts.rows([8, 0, 3])) == list(loaded.rows([8, 0, 3]))
+    assert [value for part in parts.values("kind") for value in part] == loaded.items["kind"].tolist()
+    assert dataset_hash(parts) == dataset_hash(loaded)
+    assert loaded.items["grams"].iloc[1] == str(2**53 + 1)
+    pd.testing.assert_frame_equal(parts.items, loaded.items)
+    pd.testing.assert_series_equal(read_item_ids(parts.path)["item_id"], read_items(parts.path)["item_id"])
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        Rewrite(),
+        Rewrite(copies=2, limit=3),
+        Rewrite(style="expand", seed=4),
+        Rewrite(style="attributes"),
+        Rewrite(style="fuse", sources=("parts",), items=("9", "7", "11")),
+    ],
+    ids=lambda task: f"{task.style}-{task.limit}",
+)
+def test_samples_and_rejects_are_those_of_the_loaded_catalogue(folder: Path, task: Rewrite) -> None:
+    results = {}
+    for name, dataset in (("parts", stored(folder)), ("loaded", read_dataset(folder))):
+        results[name] = generate(replace(task), dataset, model(), GenerateOptions(), folder / name)
+        if name == "parts":
+            assert "items" not in vars(dataset), "the whole catalogue was read"
+    assert results["parts"] == results["loaded"]
+    for name in ("samples.parquet", "rejects.parquet", "manifest.json"):
+        assert (folder / "parts" / name).read_bytes() == (folder / "loaded" / name).read_bytes()
+
+
+def test_nothing_is_left_on_the_disk(folder: Path) -> None:
+    generate(Rewrite(), stored(folder), model(), GenerateOptions(), folder / "made")
+    assert list((folder / "spool").iterdir()) == []
+    assert {path.name for path in (folder / "made").iterdir()} >= {"answers", "manifest.json", "samples.parquet"}
+    assert [path for path in (folder / "made").iterdir() if path.name.startswith("tmp")] == []
+
+
+@pytest.mark.parametrize(("ids", "words"), [([*range(8), 0], "stands there before"), ([*range(8), None], "no item_id")])
+def test_ids_are_checked_by_parts_as_they_are_as_a_whole(folder: Path, ids: list[Any], words: str) -> None:
+    write_parquet(folder / "items.parquet", table(item_id=ids))
+    told = []
+    for read in (read_items, read_item_ids):
+        with pytest.raises(InputError, match=words) as error:
+            read(folder / "items.parquet")
+        told.append(str(error.value))
+    assert told[0] == told[1]
+
+
+def test_an_empty_catalogue_and_a_damaged_one_say_what_they_are(folder: Path) -> None:
+    write_parquet(folder / "items.parquet", table()[:0])
+    assert dataset_hash(stored(folder)) == dataset_hash(read_dataset(folder))
+    assert list(stored(folder).rows([])) == []
+    (folder / "items.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="not a readable parquet file"):
+        list(stored(folder).values("title"))
+
+
+def write_large(folder: Path, mebibytes: int) -> Path:
+    """A split of items whose descriptions have 8 KiB each, in one row group, as `split` would write it."""
+    from llm_aug.data import Split, split_hash, write_split
+
+    items, text = mebibytes * 128, "the quiet harbour of old paper boats waits for rain "
+    random = np.random.default_rng(0)
+    descriptions = [f"Item {row} {random.bytes(2048).hex()} {text * 79}" for row in range(items)]
+    ids = [f"i{row}" for row in range(items)]
+    frame = tidy_items(pd.DataFrame({"item_id": ids, "title": ids, "description": descriptions}))
+    nothing = tidy_interactions(pd.DataFrame({"user_id": [], "item_id": []}))
+    parts = dict.fromkeys(("train", "validation", "test"), nothing)
+    write_split(folder, Split(frame, **parts, cold_items=(), cold_users=(), hash=split_hash(frame, parts.values())))
+    return folder
+
+
+PEAK = """
+import resource, sys
+from pathlib import Path
+from llm_aug.config import recipe_of
+from llm_aug.generators import ask
+ask(recipe_of(model=sys.argv[3]), "rewrite", Path(sys.argv[1]), None, Path(sys.argv[2]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_texts_of_the_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "script.json").write_text('{"rules": [{"pattern": ".", "answer": "A quiet book about paper boats."}]}')
+    peaks = []
+    for size in (30, 300):
+        split = write_large(tmp_path / f"split-{size}", size)
+        command = [sys.executable, "-c", PEAK, split, tmp_path / f"made-{size}", f"scripted:{tmp_path / 'script.json'}"]
+        peaks.append(int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]))
+    assert pq.read_metadata(tmp_path / "split-300" / "items.parquet").num_row_groups == 1
+    assert peaks[1] - peaks[0] < 100 * MIB, peaks
