@@ -157,7 +157,7 @@ import re, sys
 from pathlib import Path
 from llm_aug.config import recipe_of
 from llm_aug.generators import ask
-ask(recipe_of(model=sys.argv[3], rewrite={"limit": 2000}), "rewrite", Path(sys.argv[1]), None, Path(sys.argv[2]))
+ask(recipe_of(model=sys.argv[3], rewrite={"limit": 500}), "rewrite", Path(sys.argv[1]), None, Path(sys.argv[2]))
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]))
 """
 
@@ -167,9 +167,9 @@ print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_t
 def test_memory_does_not_grow_with_the_texts_of_the_catalogue(tmp_path: Path) -> None:
     (tmp_path / "script.json").write_text('{"rules": [{"pattern": ".", "answer": "A quiet book about paper boats."}]}')
     peaks = []
-    for size in (30, 300):
+    for size in (20, 200):
         split = write_large(tmp_path / f"split-{size}", size)
         command = [sys.executable, "-c", PEAK, split, tmp_path / f"made-{size}", f"scripted:{tmp_path / 'script.json'}"]
         peaks.append(int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]))
-    assert pq.read_metadata(tmp_path / "split-300" / "items.parquet").num_row_groups == 1
+    assert pq.read_metadata(tmp_path / "split-200" / "items.parquet").num_row_groups == 1
     assert peaks[1] - peaks[0] < 100 * MIB, peaks
