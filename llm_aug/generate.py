@@ -153,8 +153,10 @@ class _Asking:
         self._held: Restricted | None = None
         self._failed: dict[int, str] = {}
         self.read = Outcomes(answers.folder.parent, len(requests))
-        unanswered = (n for n, request in enumerate(requests) if not answers.good(request.key, request.prompt))
-        self.todo = np.fromiter(unanswered, np.int64)
+        self.todo = np.arange(len(requests))
+        if len(answers):
+            good = (answers.good(request.key, request.prompt) for request in requests)
+            self.todo = self.todo[~np.fromiter(good, bool, len(requests))]
 
     @property
     def reused(self) -> int:
@@ -231,9 +233,11 @@ class _Asking:
 
     def read_earlier(self) -> None:
         """What an earlier run was told, and this one did not ask again."""
-        for number, request in enumerate(self.requests):
-            if number not in self.read and (answer := self.answers.get(request.key, request.prompt)):
-                self.read[number] = self._outcome(request, answer)
+        for number in range(len(self.requests)):
+            if number not in self.read:
+                request = self.requests[number]
+                if answer := self.answers.get(request.key, request.prompt):
+                    self.read[number] = self._outcome(request, answer)
 
     def _outcome(self, request: Request, answer: Completion) -> Outcome:
         if answer.finish == "error":

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from llm_aug.data import Pair, Prompt, Reject, Request
+from llm_aug.data import Prompt, Reject, Request
 from llm_aug.errors import LlmAugError
 from llm_aug.spool import Spool
 from llm_aug.tasks import Parsed
@@ -40,11 +40,10 @@ class Questions:
         keys = array("q")
         for entry in entries:
             if isinstance(entry, Reject):
-                self._rejects.append([*vars(entry).values()])
+                self._rejects.append(entry)
             else:
                 keys.append(_hash(entry.key))
-                fields = {name: self._put(value) for name, value in vars(entry).items()}
-                self._requests.append([self._share(type(entry)), fields])
+                self._requests.append((self._share(type(entry)), *map(self._put, vars(entry).values())))
         self._refuse_doubled(task, np.asarray(keys, np.int64))
 
     def __len__(self) -> int:
@@ -55,27 +54,25 @@ class Questions:
         return len(self._rejects)
 
     def __getitem__(self, number: int) -> Request:
-        kind, fields = self._requests[number]
-        found: Request = self._shared[kind](**{name: self._got(value) for name, value in fields.items()})
+        kind, *values = self._requests[number]
+        found: Request = self._shared[kind](*map(self._got, values))
         return found
 
     def __iter__(self) -> Iterator[Request]:
         return (self[number] for number in range(len(self)))
 
     def unaskable(self) -> Iterator[Reject]:
-        return (Reject(*self._rejects[number]) for number in range(len(self._rejects)))
+        return (self._rejects[number] for number in range(len(self._rejects)))
 
     def _put(self, value: Any) -> Any:
         """Texts as they are; what many requests share (a system prompt, a closed set) by its number."""
         if isinstance(value, Prompt):
-            return {"system": self._share(value.system), "user": value.user}
+            return [self._share(value.system), value.user]
         return value if isinstance(value, str | tuple) else self._share(value)
 
     def _got(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return Prompt(self._shared[value["system"]], value["user"])
         if isinstance(value, list):
-            return tuple(value)
+            return Prompt(self._shared[value[0]], value[1])
         return self._shared[value] if isinstance(value, int) else value
 
     def _share(self, value: Any) -> int:
@@ -112,24 +109,14 @@ class Outcomes:
         return self._places[number] >= 0
 
     def __getitem__(self, number: int) -> Outcome:
-        kind, *values = self._spool[self._places[number]]
-        if kind == "parsed":
-            text, pairs = values
-            return Parsed(text, None if pairs is None else tuple(Pair(*pair) for pair in pairs))
-        return Reject(*values) if kind == "rejected" else Failure(*values)
+        found: Outcome = self._spool[self._places[number]]
+        return found
 
     def __setitem__(self, number: int, outcome: Outcome) -> None:
-        self._places[number] = self._spool.append(_row(outcome))
+        self._places[number] = self._spool.append(outcome)
 
     def of(self, kind: type[T]) -> Iterator[tuple[int, T]]:
         """(number, outcome) of this kind, in the order of the requests."""
         for number in range(len(self._places)):
             if number in self and isinstance(outcome := self[number], kind):
                 yield number, outcome
-
-
-def _row(outcome: Outcome) -> list[Any]:
-    if isinstance(outcome, Parsed):
-        pairs = outcome.interactions
-        return ["parsed", outcome.text, None if pairs is None else [[*vars(pair).values()] for pair in pairs]]
-    return ["rejected" if isinstance(outcome, Reject) else "failed", *vars(outcome).values()]
