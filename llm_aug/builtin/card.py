@@ -6,22 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_aug.builtin import corpus, packing
-from llm_aug.builtin.examples import Document
+from llm_aug.builtin import cleaning, corpus, measure, packing
+from llm_aug.builtin.assess import SAMPLES, Measured
 from llm_aug.builtin.measure import Verdicts
+from llm_aug.builtin.memorised import FEWEST, RUN, Memory, Said
+from llm_aug.builtin.reserved import RESERVED_IN
 from llm_aug.builtin.training import Progress, Recipe
 
 CURVE_ROWS = 12
-
-
-@dataclass(frozen=True)
-class Measured:
-    """bits, baseline: kind of text -> bits per byte of this model, of the byte 5-gram. samples: (asked, said)."""
-
-    bits: dict[str, float]
-    baseline: dict[str, float]
-    verdicts: Verdicts | None
-    samples: list[tuple[Document, str]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class Build:
     machine: str
 
 
-def model_card(build: Build, measured: Measured, sources: Sequence[str], corpus_folder: Path) -> str:
+def model_card(build: Build, measured: Measured, streams: corpus.Streams, corpus_folder: Path) -> str:
     recipe, progress = build.recipe, build.progress
     speed = progress.tokens / max(progress.seconds, 1e-9)
     shape = f"Llama, {recipe.layers} layers, width {recipe.hidden}, {recipe.heads} heads"
@@ -58,16 +50,17 @@ trying things out and for tests; for data worth keeping, name a larger model. Th
 | tokens seen | {progress.tokens:,} in {progress.step:,} steps of {recipe.batch} rows of {recipe.length} |
 | time | {progress.seconds / 60:.0f} minutes on {build.machine}, {speed:,.0f} tokens/s |
 | optimiser | AdamW, rate {recipe.learning_rate:g}, warm-up, cosine by wall clock, clipped at 1, fp32 masters |
-| loss | prose and answers; a prompt counts nothing, a judge's verdict {packing.VERDICT_WEIGHT} times |
+| loss | prose and answers; a prompt counts nothing, a verdict {packing.VERDICT_WEIGHT} times |
 | seed | {recipe.seed} |
 
 {_curve(progress)}
 
 ## Held-out text
 
-One row in {corpus.HELD_OUT_IN} of every source, chosen by its title or input, was never trained on. Bits per byte
-of the answers (prompts given, where there is one); the yardstick is a byte 5-gram model trained on a part of the same
-mix, which sees no prompt. No score is given on published test sets: parts of them are in the training text.
+One row in {corpus.HELD_OUT_IN} of every source, chosen by its title or input, was never trained on, nor was a copy
+of it. Bits per byte of the answers, prompts given; the yardsticks are a character 5-gram model trained on a part of the
+same mix, which sees no prompt, and the model that this one replaces, where one was named (it chose the same rows). No score
+is given on published test sets: parts of them are in the training text.
 
 {_held_out(measured)}
 
@@ -77,7 +70,9 @@ mix, which sees no prompt. No score is given on published test sets: parts of th
 
 English text from public repositories; licences as stated there. Shares are of characters, prompts included.
 
-{_sources(sources, corpus_folder)}
+{_sources(list(streams.rows), corpus_folder)}
+
+{_cleaned(streams)}
 
 The model has seen no interaction of any dataset: no rating, no click, no history of a person. `wikipedia_movies`
 describes films that also occur in film catalogues (titles, casts, genres and summaries): catalogue text.
@@ -89,9 +84,13 @@ describes films that also occur in film catalogues (titles, casts, genres and su
 - Its yes and no are a comparison of words and are not calibrated: fine-tune it, or calibrate its scores, before use.
 - It carries whatever views its sources carry. Do not use it to write about living people.
 
-## {len(measured.samples)} samples, not picked
+## Copies of the training text
 
-The first held-out rows of each task, one draw each at temperature 0.7.
+{_memory(measured.memory)}
+
+## Samples, not picked
+
+The first {SAMPLES} held-out questions of each style, one draw each at temperature {measure.TEMPERATURE}.
 
 {_samples(measured.samples)}
 """
@@ -121,8 +120,11 @@ def _curve(progress: Progress) -> str:
 
 
 def _held_out(measured: Measured) -> str:
-    rows = [[kind, f"{bits:.3f}", f"{measured.baseline[kind]:.3f}"] for kind, bits in sorted(measured.bits.items())]
-    return _table(["kind", "this model", "byte 5-gram"], rows)
+    rows = [
+        [task, source, f"{one.bits:.3f}", "" if one.before is None else f"{one.before:.3f}", f"{one.baseline:.3f}"]
+        for (task, source), one in sorted(measured.compared.items())
+    ]
+    return _table(["task", "source", "this model", "the one before", "character 5-gram"], rows)
 
 
 def _judge(verdicts: Verdicts | None) -> str:
@@ -156,10 +158,26 @@ def read_licences(path: Path) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _samples(samples: Sequence[tuple[Document, str]]) -> str:
+def _cleaned(streams: corpus.Streams) -> str:
+    """What was left out of the sources."""
+    dropped = ", ".join(f"{reason} {count:,}" for reason, count in streams.dropped.most_common())
+    kept = sum(map(len, streams.rows.values()))
+    same = f"{cleaning.SAME:.0%} of the runs of {cleaning.SHINGLE} words"
+    return f"""{kept:,} rows were read. Left out: {dropped or "nothing"}. A near copy shares {same}.
+Reserved is one title in {RESERVED_IN}, by a hash, so that rewriting can be tested on items that the model has not read
+about."""
+
+
+def _memory(found: Memory) -> str:
+    longest = f"{found.longest} words: {found.passage!r}" if found.longest else f"shorter than {FEWEST} words"
+    return f"""Of {found.samples} samples at temperature {measure.TEMPERATURE}, {found.share:.1%} hold {RUN} words in a
+row that stand in the training text and not in the prompt. The longest passage is {longest}."""
+
+
+def _samples(samples: Sequence[Said]) -> str:
     parts = []
-    for document, said in samples:
-        assert document.prompt is not None
-        asked = document.prompt.user.replace("```", "'''")
-        parts.append(f"**{document.task}**\n\n```text\n{asked}\n=> {said.replace('```', chr(39) * 3)}\n```")
+    for one in samples:
+        assert one.document.prompt is not None
+        asked, said = (text.replace("```", "'''") for text in (one.document.prompt.user, one.answer))
+        parts.append(f"**{one.document.task}**\n\n```text\n{asked}\n=> {said}\n```")
     return "\n\n".join(parts)

@@ -11,19 +11,22 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from llm_aug.builtin import examples, readers
+from llm_aug.builtin import examples, lessons, readers
+from llm_aug.builtin.cleaning import fault, repaired, unlike
 from llm_aug.builtin.examples import Document, Row, cut
 from llm_aug.errors import InputError, Unavailable
 from llm_aug.seeds import generator
 
-# Share of the characters of each prose source. litbank is old prose and stays small; positive_frames (tweets) and
-# logicnlg (sentences that only make sense beside their table) are left out.
+# Share of the characters of each prose source. litbank is old prose and stays small. Left out: positive_frames
+# (tweets), logicnlg (sentences that only make sense beside their table), turkcorpus (its repository is under the GPL),
+# appimage_appdata (each text has a licence of its author's), speeches (inaugural, state_union), taskmaster4.
 PROSE = {
     "wikipedia_movies": 0.09,
     "aws_retail_demo_products": 0.02,
@@ -32,12 +35,13 @@ PROSE = {
     "nltk_polarity_subjectivity": 0.02,
     "nltk_product_reviews": 0.01,
     "nltk_pros_cons": 0.005,
-    "appimage_appdata": 0.004,
     "awesome_lists": 0.008,
     "awesome_selfhosted": 0.004,
     "open_source_ios_apps": 0.002,
     "opensourcegames": 0.002,
     "public_domain_recipes": 0.004,
+    "tacofancy": 0.001,
+    "based_cooking": 0.0002,
     "getty_romanmosaics": 0.001,
     "cia_factbook": 0.008,
     "scitldr": 0.015,
@@ -52,37 +56,63 @@ PROSE = {
     "litbank_fiction": 0.01,
 }
 # (task, source) -> share of the characters, prompt included.
+_FILMS, _GOODS, _FANTASY = "wikipedia_movies", "aws_retail_demo_products", "open5e_items"
 TASKS = {
-    ("describe", "wikipedia_movies"): 0.2,
-    ("describe", "aws_retail_demo_products"): 0.025,
-    ("describe", "open5e_items"): 0.01,
+    ("describe", _FILMS): 0.12,
+    ("describe", _GOODS): 0.02,
+    ("describe", _FANTASY): 0.006,
     ("describe", "dart"): 0.03,
-    ("describe", "e2e_nlg"): 0.015,
-    ("describe", "rnnlg_sfx"): 0.015,
-    ("paraphrase", "wikipedia_movies"): 0.07,
-    ("paraphrase", "e2e_nlg"): 0.015,
-    ("paraphrase", "dart"): 0.025,
-    ("paraphrase", "turkcorpus"): 0.025,
-    ("paraphrase", "wikisplit"): 0.025,
-    ("expand", "wikipedia_movies"): 0.05,
-    ("expand", "aws_retail_demo_products"): 0.015,
-    ("expand", "open5e_items"): 0.005,
-    ("judge", "wikipedia_movies"): 0.2,
+    ("describe", "e2e_nlg"): 0.012,
+    ("describe", "rnnlg_sfx"): 0.012,
+    ("paraphrase", _FILMS): 0.03,
+    ("paraphrase", "e2e_nlg"): 0.012,
+    ("paraphrase", "dart"): 0.02,
+    ("paraphrase", "wikisplit"): 0.03,
+    ("reword", _FILMS): 0.06,
+    ("reword", _GOODS): 0.02,
+    ("reword", _FANTASY): 0.01,
+    ("expand", _FILMS): 0.03,
+    ("expand", _GOODS): 0.01,
+    ("expand", _FANTASY): 0.004,
+    **{(style, _FILMS): 0.035 for style in ("condense", "trim", "swap", "fuse")},
+    **{(style, _GOODS): 0.012 for style in ("condense", "trim", "swap", "fuse")},
+    **{(style, _FANTASY): 0.006 for style in ("condense", "trim", "swap", "fuse")},
+    ("attributes", _FILMS): 0.012,
+    ("attributes", _GOODS): 0.004,
+    ("queries", _FILMS): 0.008,
+    ("queries", _GOODS): 0.004,
+    ("queries", "awesome_selfhosted"): 0.004,
+    ("queries", "open_source_ios_apps"): 0.003,
+    ("queries", "opensourcegames"): 0.001,
+    ("write", _FILMS): 0.008,
+    ("write", _GOODS): 0.004,
+    ("interests", _FILMS): 0.008,
+    ("interests", _GOODS): 0.004,
+    ("group", _FILMS): 0.002,
+    ("extend", _FILMS): 0.006,
+    ("simulate", _FILMS): 0.004,
+    ("judge", _FILMS): 0.1,
+    ("preference", _FILMS): 0.02,
+    ("both_orders", _FILMS): 0.02,
 }
-TEMPLATES = (("rewrite", "describe"), ("rewrite", "paraphrase"), ("rewrite", "expand"), ("judge", "history"))
+TEMPLATES = (
+    *(("rewrite", style) for style in ("describe", "paraphrase", "expand", *lessons.REWRITING)),
+    *lessons.READING.values(),
+    *(("judge", style) for style in ("history", *lessons.JUDGING)),
+)
 SOURCES = sorted({*PROSE, *(source for _, source in TASKS)})
 PIECE_CHARACTERS = 1500
 HELD_OUT_IN = 50  # one row in 50, chosen by its title or input, is never trained on
 MOST_REPEATS = 3  # a small source is told at most this often in one pass
-_EMAIL_MARKS = ("Message-ID", "@", "Enron", "enron", "Subject:", "Cc:", "From:", "X-From")
 
 
 @dataclass(frozen=True)
 class Streams:
-    """rows per source, without the held-out ones; `held` has those."""
+    """rows per source, without the held-out ones; `held` has those. dropped: reason -> rows that are not read."""
 
     rows: dict[str, list[Row]]
     held: dict[str, list[Row]]
+    dropped: Counter[str] = field(default_factory=Counter)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -101,27 +131,28 @@ def read_rows(path: Path) -> Iterator[Row]:
 
 
 def read_streams(folder: Path) -> Streams:
-    """Every source of the mix that the folder has. Raises InputError where it has none."""
-    rows: dict[str, list[Row]] = {}
-    held: dict[str, list[Row]] = {}
+    """Every source of the mix that the folder has, cleaned, each thing once. Raises InputError where it has none.
+
+    Held-out rows come first when copies are looked for, so that no copy of one is trained on.
+    """
+    dropped = Counter[str]()
+    held: list[Row] = []
+    rest: list[Row] = []
     for source in SOURCES:
         path = folder / f"{source}.jsonl.zst"
-        if not path.is_file():
-            continue
-        for row in read_rows(path):
-            if usable(row):
-                (held if held_out(row) else rows).setdefault(source, []).append(row)
-    if not rows:
+        for row in map(repaired, read_rows(path)) if path.is_file() else ():
+            if reason := fault(row):
+                dropped[reason] += 1
+            else:
+                (held if held_out(row) else rest).append(row)
+    if not rest:
         raise InputError(f"{folder} has no corpus file of ours, such as {SOURCES[0]}.jsonl.zst; point --corpus at one")
-    return Streams(rows, held)
-
-
-def usable(row: Row) -> bool:
-    """masc holds e-mails with names: any row that looks like one is left out, as are rows without words."""
-    text = row["text"]
-    if row["source"] == "nltk_masc_tagged" and any(mark in text for mark in _EMAIL_MARKS):
-        return False
-    return len(text) >= 20 and "http" not in text
+    found = unlike([*held, *rest])
+    streams = Streams({}, {}, dropped + found.dropped)
+    for place in found.places:
+        side, row = (streams.held, held[place]) if place < len(held) else (streams.rows, rest[place - len(held)])
+        side.setdefault(row["source"], []).append(row)
+    return streams
 
 
 def held_out(row: Row) -> bool:
@@ -140,12 +171,15 @@ def prose(rows: Iterable[Row]) -> Iterator[Document]:
             rest = rest[len(piece) :].strip()
 
 
-Maker = Callable[[list[Row], np.random.Generator], Iterator[Document]]
-MAKERS: dict[str, Maker] = {
+MAKERS: dict[str, lessons.Maker] = {
     "describe": examples.describe,
     "paraphrase": examples.paraphrase,
+    "reword": lessons.reword,
     "expand": examples.expand,
     "judge": readers.judge,
+    **{style: lessons.rewriting(style) for style in lessons.REWRITING},
+    **{name: lessons.reading(name) for name in lessons.READING},
+    **{style: lessons.judging(style) for style in lessons.JUDGING},
 }
 
 
@@ -198,7 +232,7 @@ def _take(found: Iterator[Document], budget: float, chosen: list[Document]) -> i
 
 
 def held_out_documents(streams: Streams, each: int, seed: int) -> dict[str, list[Document]]:
-    """Per task, and for prose per kind of source, up to `each` documents of every stream, of held-out rows alone.
+    """Per task, 'prose' among them, up to `each` documents of every stream, of held-out rows alone.
 
     The judge has one stream only and gets ten times as many.
     """
@@ -207,6 +241,6 @@ def held_out_documents(streams: Streams, each: int, seed: int) -> dict[str, list
         if rows := streams.held.get(source):
             found = documents(task, rows, generator(seed, "builtin", "held", task, source))
             limit = 10 * each if task == "judge" else each
-            name = f"prose {rows[0]['kind']}" if task == "prose" else task
-            groups.setdefault(name, []).extend(itertools.islice(found, limit))
-    return {name: documents for name, documents in groups.items() if documents}
+            for document in itertools.islice(found, limit):
+                groups.setdefault(document.task, []).append(document)
+    return groups

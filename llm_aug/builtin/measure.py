@@ -17,6 +17,7 @@ from llm_aug.builtin.packing import Encoded, chat, encode
 from llm_aug.seeds import derive
 
 BATCH_TOKENS = 4096
+NEW_TOKENS, TEMPERATURE = 160, 0.8
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,19 @@ def auc(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
     return float(((above > 0) + 0.5 * (above == 0)).mean()) if above.size else 0.5
 
 
-def answer(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, document: Document, seed: int) -> str:
-    """One sampled answer to the document's prompt, temperature 0.7 and nucleus 0.95, special tokens left out."""
-    assert document.prompt is not None
-    encoded = tokenizer(chat(tokenizer, document.prompt), return_tensors="pt").to(model.device)
-    torch.manual_seed(derive(seed, "builtin", "sample") % 2**32)
+def answer(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, asked: str, seed: int, place: int) -> str:
+    """One draw after `asked`, which holds its chat tokens; each place has a seed. Special tokens are left out."""
+    encoded = tokenizer(asked, return_tensors="pt").to(model.device)
+    torch.manual_seed(derive(seed, "builtin", "sample", place) % 2**32)
     with torch.inference_mode():
         made = model.generate(
             input_ids=encoded.input_ids,
             attention_mask=encoded.attention_mask,
-            max_new_tokens=120,
+            max_new_tokens=NEW_TOKENS,
             do_sample=True,
-            temperature=0.7,
-            top_p=0.95,
+            temperature=TEMPERATURE,
+            top_p=1.0,
+            top_k=0,
         )
     return str(tokenizer.decode(made[0, encoded.input_ids.shape[1] :], skip_special_tokens=True)).strip()
 

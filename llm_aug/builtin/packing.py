@@ -14,6 +14,7 @@ from llm_aug.builtin.tokenizer import END
 from llm_aug.data import Prompt
 
 PROMPT_WEIGHT, TEXT_WEIGHT, VERDICT_WEIGHT = 0, 1, 30  # a judge's question is 200 tokens, its verdict one
+VERDICTS = frozenset({"judge", "preference", "both_orders"})  # tasks whose answer is one token
 BATCH = 2000
 
 
@@ -29,7 +30,7 @@ class Encoded:
     def weights(self) -> NDArray[np.uint8]:
         weights = np.full(len(self.ids), TEXT_WEIGHT, np.uint8)
         weights[: self.answer_start] = PROMPT_WEIGHT
-        if self.document.task == "judge":
+        if self.document.task in VERDICTS:
             weights[self.answer_start] = VERDICT_WEIGHT
         return weights
 

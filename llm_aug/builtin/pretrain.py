@@ -1,9 +1,11 @@
 """Makes the built-in model from open text: `python -m llm_aug.builtin.pretrain --corpus ... --output ...`.
 
-    python -m llm_aug.builtin.pretrain --corpus ../shared/corpus --output llm_aug/builtin/mini --minutes 50 --threads 1
+    python -m llm_aug.builtin.pretrain --corpus ../shared/corpus --output llm_aug/builtin/mini --minutes 150 --threads 2
 
 Run again after a kill, it goes on from the last checkpoint in --work; with fewer --minutes than it has trained, it only
-writes the model of that checkpoint. On a GPU `--set hidden=384 --set layers=8 --set batch=64` makes a better model.
+writes the model of that checkpoint. Several processes share each step's rows: `torchrun --nproc_per_node=2 -m
+llm_aug.builtin.pretrain ...` on CPUs, `accelerate launch -m ...` on GPUs, where `--set hidden=512 --set layers=8 --set
+batch=64` makes a better model.
 """
 
 from __future__ import annotations
@@ -14,36 +16,34 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from llm_aug.builtin import copying, corpus, measure, packing, training
-from llm_aug.builtin.card import Build, Measured, model_card
+from llm_aug.builtin import assess, copying, corpus, measure, packing, training
+from llm_aug.builtin.card import Build, model_card
 from llm_aug.builtin.examples import Document
-from llm_aug.builtin.ngram import NGram
 from llm_aug.builtin.packing import Rows, encode, pack
 from llm_aug.builtin.tokenizer import train_tokenizer
-from llm_aug.builtin.training import Limits, Progress, Recipe, Trainer, say
+from llm_aug.builtin.training import Limits, Observe, Recipe, Trainer, say
 from llm_aug.errors import InputError, LlmAugError, did_you_mean
 from llm_aug.files import fingerprint, write_text
 from llm_aug.prompt import load_template
+from llm_aug.signals import Interrupted
 
 TOKENIZER_CHARACTERS = 12_000_000
-BASELINE_CHARACTERS = 5_000_000  # prompts included; a byte model gains little from more
-FEW_HELD_OUT, HELD_OUT_EACH = 3, 40  # documents per stream: at each checkpoint, at the end
-SAMPLES = {"describe": 4, "paraphrase": 3, "expand": 3}
+FEW_HELD_OUT = 3  # documents per stream, at each checkpoint
 
 
-def prepare(streams: corpus.Streams, recipe: Recipe, folder: Path) -> tuple[PreTrainedTokenizerFast, Rows]:
-    """The tokenizer and the packed rows, from `folder` where an earlier run left them."""
+def prepare(streams: corpus.Streams, recipe: Recipe, folder: Path) -> None:
+    """Leaves the tokenizer and the packed rows in the folder; nothing to do where an earlier run left them."""
     packed = folder / "rows.npz"
     if packed.exists():
-        with np.load(packed, allow_pickle=False) as arrays:
-            return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"), Rows(arrays["ids"], arrays["weights"])
+        return
     documents = corpus.mix(streams, recipe.characters, recipe.seed)
     say(f"{len(documents)} documents")
     tokenizer = train_tokenizer(plain(documents, TOKENIZER_CHARACTERS), recipe.vocab_size)
@@ -54,7 +54,11 @@ def prepare(streams: corpus.Streams, recipe: Recipe, folder: Path) -> tuple[PreT
     temporary = folder / "rows.tmp.npz"
     np.savez(temporary, ids=rows.ids, weights=rows.weights)
     temporary.replace(packed)
-    return tokenizer, rows
+
+
+def prepared(folder: Path) -> tuple[PreTrainedTokenizerFast, Rows]:
+    with np.load(folder / "rows.npz", allow_pickle=False) as arrays:
+        return PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"), Rows(arrays["ids"], arrays["weights"])
 
 
 def plain(documents: Sequence[Document], characters: int) -> list[str]:
@@ -83,30 +87,53 @@ def work_folder(work: Path, corpus_folder: Path, recipe: Recipe) -> Path:
 
 
 def run(arguments: argparse.Namespace, recipe: Recipe) -> None:
+    """The first process reads the corpus, observes and writes; the others train."""
     training.one_machine(arguments.threads)
-    streams = corpus.read_streams(arguments.corpus)
+    accelerator = Accelerator(cpu=arguments.device == "cpu" or not torch.cuda.is_available())
+    if recipe.batch < accelerator.num_processes:
+        raise InputError(f"{accelerator.num_processes} processes share {recipe.batch} rows; raise --set batch")
     folder = work_folder(arguments.work, arguments.corpus, recipe)
-    say(f"working in {folder}")
-    tokenizer, rows = prepare(streams, recipe, folder)
-    device = training.pick_device(arguments.device)
-    trainer = Trainer(training.new_model(recipe, tokenizer), recipe, device, training.fast_dtype(device))
-    few = corpus.held_out_documents(streams, FEW_HELD_OUT, recipe.seed)
-
-    def observe(model: LlamaForCausalLM) -> dict[str, float]:
-        kinds = {f"held-out {kind}": docs for kind, docs in few.items() if kind != "judge"}
-        bits = {kind: measure.bits_per_byte(model, tokenizer, docs) for kind, docs in kinds.items()}
-        verdicts = {"judge auc": measure.judge(model, tokenizer, few["judge"]).auc} if "judge" in few else {}
-        return bits | verdicts
-
+    streams = corpus.Streams({}, {})
+    if accelerator.is_main_process:
+        say(f"working in {folder}")
+        streams = corpus.read_streams(arguments.corpus)
+        say(f"{sum(map(len, streams.rows.values()))} rows of text; dropped {dict(streams.dropped)}")
+        prepare(streams, recipe, folder)
+    accelerator.wait_for_everyone()
+    tokenizer, rows = prepared(folder)
+    trainer = Trainer(training.new_model(recipe, tokenizer), recipe, accelerator)
     limits = Limits(arguments.minutes, arguments.steps)
+    observe = observer(streams, tokenizer, recipe.seed)
     progress = training.train(trainer, rows, limits, folder / "checkpoint.pt", observe)
+    if not accelerator.is_main_process:
+        return
     say(f"trained {progress.step} steps, {progress.tokens} tokens in {progress.seconds / 60:.1f} minutes")
     made = folder / "made"
     export(trainer.model, tokenizer, made)
-    machine = f"{'one GPU' if device.type == 'cuda' else 'one processor'}, {arguments.threads} thread(s)"
-    write_card(made, Made(recipe, progress, machine, streams), arguments.corpus)
+    measured = assess.assess(made, streams, recipe.seed, arguments.before)
+    megabytes = (made / "model.safetensors").stat().st_size / 1e6
+    build = Build(recipe, progress, trainer.model.num_parameters(), megabytes, _machine(accelerator, arguments.threads))
+    write_text(made / "README.md", model_card(build, measured, streams, arguments.corpus))
     place(made, arguments.output)
-    say(f"wrote {arguments.output}")
+    say(f"wrote {arguments.output}; judge {measured.verdicts}; memory {measured.memory}")
+
+
+def _machine(accelerator: Accelerator, threads: int) -> str:
+    kind = "GPU" if accelerator.device.type == "cuda" else "processor"
+    return f"{kind}, {accelerator.num_processes} process(es), {threads} thread(s) each"
+
+
+def observer(streams: corpus.Streams, tokenizer: PreTrainedTokenizerFast, seed: int) -> Observe:
+    """Bits per byte by task on a few held-out documents, and the judge's AUC."""
+    few = corpus.held_out_documents(streams, FEW_HELD_OUT, seed)
+
+    def observe(model: LlamaForCausalLM) -> dict[str, float]:
+        told = {f"held-out {task}": docs for task, docs in few.items() if task not in packing.VERDICTS}
+        bits = {task: measure.bits_per_byte(model, tokenizer, docs) for task, docs in told.items()}
+        verdicts = {"judge auc": measure.judge(model, tokenizer, few["judge"]).auc} if "judge" in few else {}
+        return bits | verdicts
+
+    return observe
 
 
 def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -119,44 +146,6 @@ def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: 
     )
     shipped.save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)  # it is written for its owner only
-
-
-@dataclass(frozen=True)
-class Made:
-    recipe: Recipe
-    progress: Progress
-    machine: str
-    streams: corpus.Streams
-
-
-def write_card(folder: Path, made: Made, corpus_folder: Path) -> None:
-    """Measures the model as it was exported and writes README.md beside it."""
-    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    seed = made.recipe.seed
-    held = corpus.held_out_documents(made.streams, HELD_OUT_EACH, seed)
-    baseline = NGram(_answers(made, BASELINE_CHARACTERS))
-    written = {kind: documents for kind, documents in held.items() if kind != "judge"}
-    asked = [document for kind in SAMPLES for document in held.get(kind, [])[: SAMPLES[kind]]]
-    measured = Measured(
-        bits={kind: measure.bits_per_byte(model, tokenizer, documents) for kind, documents in written.items()},
-        baseline={kind: _baseline_bits(baseline, documents) for kind, documents in written.items()},
-        verdicts=measure.judge(model, tokenizer, held["judge"]) if "judge" in held else None,
-        samples=[(document, measure.answer(model, tokenizer, document, seed)) for document in asked],
-    )
-    megabytes = (folder / "model.safetensors").stat().st_size / 1e6
-    build = Build(made.recipe, made.progress, model.num_parameters(), megabytes, made.machine)
-    write_text(folder / "README.md", model_card(build, measured, list(made.streams.rows), corpus_folder))
-    say(f"bits per byte {measured.bits}, byte 5-gram {measured.baseline}")
-    say(f"judge {measured.verdicts}")
-
-
-def _answers(made: Made, characters: int) -> list[str]:
-    return [document.answer for document in corpus.mix(made.streams, characters, made.recipe.seed)]
-
-
-def _baseline_bits(baseline: NGram, documents: Sequence[Document]) -> float:
-    return sum(baseline.bits(d.answer) for d in documents) / sum(len(d.answer.encode()) for d in documents)
 
 
 def place(made: Path, output: Path) -> None:
@@ -176,10 +165,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="llm_aug.builtin.pretrain", description="Make the built-in model.")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of <source>.jsonl.zst and SOURCES.md")
     parser.add_argument("--output", type=Path, required=True, help="folder of the model, replaced when it is done")
-    parser.add_argument("--minutes", type=float, default=50.0, help="of training, restarts added up")
+    parser.add_argument("--before", type=Path, help="folder of an earlier model to put beside it in the card")
+    parser.add_argument("--minutes", type=float, default=150.0, help="of training, restarts added up")
     parser.add_argument("--steps", type=int, default=0, help="end after this many steps, if that is earlier")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--device", choices=("auto", "cpu"), default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change the recipe: layers=6")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "llm-aug-pretrain")
@@ -209,6 +199,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LlmAugError as error:
         say(f"error: {error}")
         return error.exit_code
+    except Interrupted as stop:
+        say(str(stop))
+        return stop.exit_code
     return 0
 
 

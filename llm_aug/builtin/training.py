@@ -1,4 +1,7 @@
-"""The training loop of the built-in model: a wall-clock schedule, fp32 master weights, checkpoints and resume."""
+"""The training loop of the built-in model: a wall-clock schedule, fp32 master weights, checkpoints and resume.
+
+Under `torchrun` or `accelerate launch` each process takes its share of a step's rows, and they learn what one would.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from llm_aug.builtin.copying import fixed_parts, start_copying
 from llm_aug.builtin.packing import Rows
 from llm_aug.builtin.tokenizer import END, MAX_LENGTH, PAD
+from llm_aug.finetune_loop import agreed
 from llm_aug.seeds import derive, generator
+from llm_aug.signals import Interrupted, deferred_interrupts
 
 CHECKPOINT_SECONDS = 120.0
 WARM_UP = 0.03  # of the time
@@ -31,14 +37,14 @@ class Recipe:
     """Everything that decides the weights, but for the time, which decides how far the run gets."""
 
     seed: int = 0
-    characters: int = 45_000_000
+    characters: int = 120_000_000
     vocab_size: int = 4096
     hidden: int = 192
     layers: int = 4
     heads: int = 4
     feed_forward: int = 512
-    length: int = 384
-    batch: int = 6
+    length: int = 512
+    batch: int = 8
     learning_rate: float = 3e-3
     weight_decay: float = 0.1
 
@@ -88,12 +94,11 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
     return model
 
 
-def pick_device(name: str) -> torch.device:
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
-
-
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bf16 where the processor has it (1.4 times as fast as fp32 on one Zen 4 thread), else fp32."""
+    """bf16 where the processor has it (1.4 times as fast as fp32 on one Zen 4 thread), else fp32.
+
+    Without AVX-512 it has not: there a bf16 product is 60 times as slow as one in fp32.
+    """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
@@ -102,11 +107,14 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 class Trainer:
     """Working weights in `dtype` run forward and backward; AdamW moves their fp32 masters, which are what is saved.
 
-    The parts that `copying` fixes keep their first values.
+    The parts that `copying` fixes keep their first values. All processes hold the same masters and move them alike.
     """
 
-    def __init__(self, model: LlamaForCausalLM, recipe: Recipe, device: torch.device, dtype: torch.dtype) -> None:
-        self.recipe, self.device = recipe, device
+    def __init__(
+        self, model: LlamaForCausalLM, recipe: Recipe, accelerator: Accelerator, dtype: torch.dtype | None = None
+    ) -> None:
+        self.recipe, self.accelerator, self.device = recipe, accelerator, accelerator.device
+        device, dtype = self.device, dtype or fast_dtype(self.device)
         self.masters = {name: p.detach().float().clone().to(device) for name, p in model.named_parameters()}
         self.model = model.to(device=device, dtype=dtype).train()
         self.fixed = {name: (mask, self.masters[name][mask].clone()) for name, mask in fixed_parts(model).items()}
@@ -116,17 +124,20 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), fused=True)
 
     def step(self, ids: torch.Tensor, weights: torch.Tensor, rate: float) -> float:
-        """One update on ids, int64 [batch, length]; returns the weighted loss in nats per token."""
-        hidden = self.model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        counted = weights[:, 1:] > 0
+        """One update on ids, int64 [batch, length], of which this process takes its share.
+
+        Returns the weighted loss in nats per token of the whole batch.
+        """
+        total = weights[:, 1:].sum().clamp(min=1)
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        mine, counts = ids[rank::processes], weights[rank::processes, 1:]
+        hidden = self.model.model(input_ids=mine, use_cache=False).last_hidden_state[:, :-1]
+        counted = counts > 0
         logits = self.model.lm_head(hidden[counted]).float()
-        losses = cross_entropy(logits, ids[:, 1:][counted], reduction="none")
-        loss = (losses * weights[:, 1:][counted]).sum() / weights[:, 1:].sum().clamp(min=1)
+        losses = cross_entropy(logits, mine[:, 1:][counted], reduction="none")
+        loss = (losses * counts[counted]).sum() / total
         torch.autograd.backward(loss)
-        for name, parameter in self.model.named_parameters():
-            assert parameter.grad is not None
-            self.masters[name].grad = parameter.grad.float()
-            parameter.grad = None
+        self._take_gradients()
         torch.nn.utils.clip_grad_norm_(list(self.masters.values()), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -134,7 +145,21 @@ class Trainer:
         for name, (mask, values) in self.fixed.items():
             self.masters[name].data[mask] = values
         self.copy_masters()
-        return float(loss.detach())
+        return float(self.accelerator.reduce(loss.detach(), "sum"))
+
+    def _take_gradients(self) -> None:
+        """From the working weights to the masters, summed over the processes in one message."""
+        parameters = dict(self.model.named_parameters())
+        if self.accelerator.num_processes > 1:
+            grads = [p.grad.float().flatten() for p in parameters.values() if p.grad is not None]
+            every = self.accelerator.reduce(torch.cat(grads), "sum")
+            parts = every.split([p.numel() for p in parameters.values()])
+            found = {name: part.view_as(parameters[name]) for name, part in zip(parameters, parts, strict=True)}
+        else:
+            found = {name: p.grad.float() for name, p in parameters.items() if p.grad is not None}
+        for name, parameter in parameters.items():
+            self.masters[name].grad = found[name]
+            parameter.grad = None
 
     def copy_masters(self) -> None:
         with torch.no_grad():
@@ -172,31 +197,50 @@ def train(trainer: Trainer, rows: Rows, limits: Limits, checkpoint: Path, observ
     """Trains until the limit, going on from the checkpoint where there is one.
 
     At each checkpoint the figures of `observe` join the curve. Neither they nor pauses between runs count as time.
+    Raises Interrupted after a clean checkpoint.
     """
-    recipe = trainer.recipe
+    recipe, accelerator = trainer.recipe, trainer.accelerator
     progress = trainer.load(checkpoint) if checkpoint.exists() else Progress()
-    per_pass = max(1, len(rows.ids) // recipe.batch)
-    since, saved, recent = time.monotonic(), progress.seconds, []
-    order, order_of = np.zeros(0, int), -1
-    while limits.done(progress) < 1:
-        number, place = divmod(progress.step, per_pass)
-        if number != order_of:
-            order, order_of = generator(recipe.seed, "builtin", "order", number).permutation(len(rows.ids)), number
-        chosen = order[place * recipe.batch : (place + 1) * recipe.batch]
-        ids = torch.from_numpy(rows.ids[chosen].astype(np.int64)).to(trainer.device)
-        weights = torch.from_numpy(rows.weights[chosen].astype(np.float32)).to(trainer.device)
-        recent.append(trainer.step(ids, weights, learning_rate(recipe.learning_rate, limits.done(progress))))
-        now = time.monotonic()
-        progress.seconds += now - since
-        since = now
-        progress.step += 1
-        progress.tokens += ids.numel()
-        if progress.seconds - saved >= CHECKPOINT_SECONDS or limits.done(progress) >= 1:
-            _report(progress, recent, limits, observe(trainer.model))
-            trainer.save(checkpoint, progress)
-            saved, recent = progress.seconds, []
+    accelerator.wait_for_everyone()
+    order = _Order(recipe, rows)
+    saved, recent, stop = progress.seconds, [], 0
+    with deferred_interrupts() as caught:
+        while limits.done(progress) < 1:
             since = time.monotonic()
+            ids, weights = (part.to(trainer.device) for part in order.batch(progress.step))
+            recent.append(trainer.step(ids, weights, learning_rate(recipe.learning_rate, limits.done(progress))))
+            took, stop = agreed(accelerator, time.monotonic() - since, caught)
+            progress.seconds += took
+            progress.step += 1
+            progress.tokens += ids.numel()
+            if stop or progress.seconds - saved >= CHECKPOINT_SECONDS or limits.done(progress) >= 1:
+                if accelerator.is_main_process:
+                    _report(progress, recent, limits, {} if stop else observe(trainer.model))
+                    trainer.save(checkpoint, progress)
+                accelerator.wait_for_everyone()
+                saved, recent = progress.seconds, []
+            if stop:
+                raise Interrupted(stop, f"pretraining: {progress.step} steps")
     return progress
+
+
+class _Order:
+    """Which rows make up a step: each pass over them has an order of its own, which depends on the seed alone."""
+
+    def __init__(self, recipe: Recipe, rows: Rows) -> None:
+        self.recipe, self.rows = recipe, rows
+        self.per_pass = max(1, len(rows.ids) // recipe.batch)
+        self._order, self._of = np.zeros(0, int), -1
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """ids, int64, and weights, fp32: [batch, length]."""
+        number, place = divmod(step, self.per_pass)
+        if number != self._of:
+            random = generator(self.recipe.seed, "builtin", "order", number)
+            self._order, self._of = random.permutation(len(self.rows.ids)), number
+        chosen = self._order[place * self.recipe.batch : (place + 1) * self.recipe.batch]
+        ids = torch.from_numpy(self.rows.ids[chosen].astype(np.int64))
+        return ids, torch.from_numpy(self.rows.weights[chosen].astype(np.float32))
 
 
 def _report(progress: Progress, recent: list[float], limits: Limits, observed: dict[str, float]) -> None:
