@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from eval.bench import tasks, user_cold
 from eval.bench.report import print_page
+from llm_aug.builtin.reserved import reserved
+from llm_aug.data import Split, split_hash, tidy_interactions, tidy_items
 from llm_aug.files import write_json
 
 
@@ -46,8 +49,9 @@ def test_the_row_of_a_task_counts_what_came_of_it() -> None:
         "metrics": {"judge": 0.5},
     }
     lines = tasks.table([row, judge]).splitlines()
-    assert lines[2] == "| films | own | history/extend | 9 | 6 | 5 | echo 2, empty 1 | in_train 1 | grounded 50.0% |"
-    assert lines[3] == "| films | own | judge/history | 9 | 9 | - |  |  | AUC of the judge 0.500 |"
+    counts = "9 | 6 | 5 | 56% | echo 2, empty 1 | in_train 1"
+    assert lines[2] == f"| films | own | history/extend | {counts} | grounded 50.0% |"
+    assert lines[3] == "| films | own | judge/history | 9 | 9 | - | - |  |  | AUC of the judge 0.500 |"
 
 
 def test_a_page_says_how_it_was_made(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,3 +59,24 @@ def test_a_page_says_how_it_was_made(capsys: pytest.CaptureFixture[str]) -> None
     out = capsys.readouterr().out
     assert out.startswith("# Numbers\n\n`python -m ")
     assert out.endswith("\n\n| a |\n")
+
+
+def test_what_could_not_be_asked_did_not_fail() -> None:
+    row = {"asked": 10, "kept": 3, "reasons": {"no_description": 4, "echo": 1}}
+    assert tasks.passed(row) == 0.5
+    assert tasks.passed({"asked": 4, "kept": 0, "reasons": {"one_source": 4}}) is None
+
+
+def test_a_taught_split_is_without_the_reserved_items() -> None:
+    titles = [f"Story {number}" for number in range(60)]
+    items = tidy_items(pd.DataFrame({"item_id": titles, "title": titles}))
+    log = tidy_interactions(pd.DataFrame({"user_id": "u", "item_id": titles}))
+    kept = {title for title in titles if not reserved(title)}
+    assert 40 < len(kept) < 60
+    parts = (log.iloc[:30], log.iloc[30:45], log.iloc[45:])
+    split = Split(items, *parts, tuple(titles[30:]), (), split_hash(items, parts))
+    taught = tasks.without_reserved(split)
+    assert set(taught.items["item_id"]) == kept
+    assert {item for rows in taught.parts.values() for item in rows["item_id"]} == kept
+    assert set(taught.cold_items) == kept & set(titles[30:])
+    assert taught.hash != split.hash

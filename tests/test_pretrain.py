@@ -1,6 +1,11 @@
 import math
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +21,7 @@ from llm_aug.builtin.packing import Rows
 from llm_aug.builtin.tokenizer import train_tokenizer
 from llm_aug.builtin.training import Limits, Progress, Recipe, Trainer, learning_rate
 from llm_aug.errors import InputError
+from llm_aug.signals import Interrupted
 
 TINY = Recipe(
     characters=30_000,
@@ -220,3 +226,45 @@ def test_the_recipe_can_be_changed_by_name() -> None:
 def test_a_wrong_setting_is_named(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         pretrain.recipe_of([setting], seed=0)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    source = small_corpus(tmp_path / "corpus")
+    settings = [f"--set={name}={value}" for name, value in asdict(TINY).items() if name != "seed"]
+    shared = ["--corpus", str(source), "--steps", "3", "--minutes", "1000", "--device", "cpu", *settings]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = ["torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}"]
+    program = ["llm_aug.builtin.pretrain", *shared]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, command in (("one", program), ("two", [*launch, "-m", *program])):
+        folders = ["--output", str(tmp_path / name), "--work", str(tmp_path / f"work-{name}")]
+        arguments = [sys.executable, "-m", *command, *folders]
+        run = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert run.returncode == 0, run.stderr
+    one, two = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("one", "two"))
+    for name, weights in one.items():
+        assert torch.allclose(weights, two[name], atol=1e-2), name
+    assert "2 process(es)" in (tmp_path / "two" / "README.md").read_text()
+
+
+def test_a_signal_ends_a_run_after_a_checkpoint(
+    tokenizer: PreTrainedTokenizerFast, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.step
+    monkeypatch.setattr(
+        Trainer, "step", lambda self, *batch: os.kill(os.getpid(), signal.SIGTERM) or step(self, *batch)
+    )
+    with pytest.raises(Interrupted, match="1 steps") as stopped:
+        training.train(trainer_of(tokenizer), rows, Limits(10, 9), tmp_path / "c.pt", nothing)
+    assert stopped.value.exit_code == 143
+    assert trainer_of(tokenizer).load(tmp_path / "c.pt").step == 1
+
+
+def test_more_processes_than_rows_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Accelerator, "num_processes", 16)
+    arguments = pretrain.parse(["--corpus", str(tmp_path), "--output", str(tmp_path / "mini")])
+    with pytest.raises(InputError, match="16 processes share 8 rows"):
+        pretrain.run(arguments, Recipe(batch=8))

@@ -3,14 +3,18 @@
 Each RECIPE (eval/recipes/movies.yaml) says where the data lie and how they are cleaned. An adapter per task learns its
 styles from one split's training side; then each style is asked --limit times, without an adapter, with the task's, and
 with the other catalogue's, and goes through the filter. A run that is there is kept.
+
+With --held-out rewriting alone is asked, about the items whose title is reserved (`llm_aug.builtin.reserved`, a tenth):
+the built-in model has not read about them, and no adapter has learnt from them.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +22,9 @@ import typer
 
 from eval.bench.report import print_json, print_page, start
 from llm_aug import pipeline
+from llm_aug.builtin.reserved import reserved
 from llm_aug.config import Recipe, load_recipe
-from llm_aug.data import Dataset, read_split
+from llm_aug.data import Dataset, Split, read_split, split_hash, write_split
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import read_json
 from llm_aug.tasks import load_task
@@ -38,15 +43,17 @@ OPTIONS: dict[str, list[str]] = {
     "profile/group": ["profile.groups=100"],
 }
 CONSTRAINED = "history/extend, constrained"
+UNASKABLE = ("no_description", "no_facts", "one_source", "nothing_missing")  # rejects before any answer
 
 
 @dataclass(frozen=True)
 class House:
-    """One catalogue's folders. root: of all that is made from it."""
+    """One catalogue's folders. root: of all that is made from it. held_out: adapters learn without reserved items."""
 
     recipe: Path
     root: Path
     overrides: Sequence[str]
+    held_out: bool = False
 
     def with_(self, *overrides: str) -> Recipe:
         return load_recipe(self.recipe, [*self.overrides, *overrides])
@@ -55,23 +62,34 @@ class House:
     def split(self) -> Path:
         return self.root / "split"
 
+    @property
+    def taught(self) -> Path:
+        """The split that adapters learn from."""
+        return self.root / "taught" if self.held_out else self.split
+
+    @property
+    def styles(self) -> dict[str, Sequence[str]]:
+        return {task: STYLES[task] for task in (("rewrite",) if self.held_out else STYLES)}
+
     def adapter(self, task: str) -> Path:
         return self.root / "adapters" / task
 
     def prepare(self, minutes: float) -> None:
         pipeline.prepare(self.with_(), self.root / "data")
         pipeline.split(self.with_(), self.root / "data", self.split)
+        if self.held_out and not self.taught.exists():
+            write_split(self.taught, without_reserved(read_split(self.split)))
         for task, styles in self.teachable().items():
             names = ", ".join(f"{task}/{style}" for style in styles)
             tuning = f"tasks: [{names}], per_task: 1500, max_minutes: {minutes * len(styles)}, learning_rate: 0.003"
             recipe = self.with_(f"finetune={{{tuning}, lora_r: 32}}", "finetune.per_device_train_batch_size=16")
-            pipeline.finetune(recipe, self.split, self.adapter(task))
+            pipeline.finetune(recipe, self.taught, self.adapter(task))
 
     def teachable(self) -> dict[str, Sequence[str]]:
         """Styles by task that this catalogue has an example of: not every one has values to fill in, or tags."""
-        training = read_split(self.split).training
-        found: dict[str, Sequence[str]] = {"judge": JUDGES}
-        for task, styles in STYLES.items():
+        training = read_split(self.taught).training
+        found: dict[str, Sequence[str]] = {} if self.held_out else {"judge": JUDGES}
+        for task, styles in self.styles.items():
             found[task] = [style for style in styles if self._teaches(training, task, style)]
         return found
 
@@ -80,6 +98,15 @@ class House:
         with suppress(InputError):
             return next(iter(load_task(task, **options).examples(training)), None) is not None
         return False
+
+
+def without_reserved(split: Split) -> Split:
+    """The same log and catalogue, but for the items whose title is reserved."""
+    items = split.items[~split.items["title"].map(reserved)]
+    known = set(items["item_id"])
+    parts = {name: rows[rows["item_id"].isin(known)] for name, rows in split.parts.items()}
+    cold = tuple(one for one in split.cold_items if one in known)
+    return replace(split, items=items, cold_items=cold, hash=split_hash(items, parts.values()), **parts)
 
 
 Adapters = Callable[[str], Path | None]
@@ -91,11 +118,16 @@ def untuned(task: str) -> None:
 
 def asked(house: House, adapters: Adapters, label: str, limit: int) -> Iterator[dict[str, Any]]:
     """A row per task and style: asked, parsed, kept, reasons of rejects and drops, and the task's own metrics."""
-    for task, styles in STYLES.items():
+    items = read_split(house.split).items
+    new = items[items["title"].map(reserved)]["item_id"].tolist()
+    narrowed = [f"rewrite.items={json.dumps(new)}"] if house.held_out else []
+    for task, styles in house.styles.items():
         for style in styles:
             name = f"{task}/{style}"
-            overrides = [f"{task}.style={style}", *OPTIONS.get(name, ())]
+            overrides = [f"{task}.style={style}", *OPTIONS.get(name, ()), *narrowed]
             yield _asked(house, adapters(task), label, task, name, overrides, limit)
+    if house.held_out:
+        return
     constrained = ["history.constrained=true", *OPTIONS["history/extend"]]
     yield _asked(house, adapters("history"), label, "history", CONSTRAINED, constrained, limit)
 
@@ -119,6 +151,14 @@ def _asked(
         found = read_json(folder / "kept" / "filter.json")
         return {**row, "kept": found["counts"]["kept"], "dropped": found["reasons"]}
     return {**row, "kept": 0, "dropped": {}}
+
+
+def passed(row: dict[str, Any]) -> float | None:
+    """Share of the answers that the whole filter keeps; None where nothing could be asked."""
+    if "kept" not in row:
+        return None
+    answers = row["asked"] - sum(row["reasons"].get(reason, 0) for reason in UNASKABLE)
+    return row["kept"] / answers if answers else None
 
 
 def _short(work: Any) -> bool:
@@ -145,11 +185,13 @@ def judged(house: House, adapter: Path | None, label: str) -> Iterator[dict[str,
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = ["| data | adapter | task | asked | parsed | kept | rejected for | dropped for | measured |"]
-    lines.append("|---|---|---|---:|---:|---:|---|---|---|")
+    lines = ["| data | adapter | task | asked | parsed | kept | passed | rejected for | dropped for | measured |"]
+    lines.append("|---|---|---|---:|---:|---:|---:|---|---|---|")
     for row in rows:
         reasons = (_listed(row.get(name, {})) for name in ("reasons", "dropped"))
         cells = [row["data"], row["adapter"], row["task"], row["asked"], row["parsed"], row.get("kept", "-")]
+        share = passed(row)
+        cells.append("-" if share is None else f"{share:.0%}")
         lines.append(f"| {' | '.join(map(str, [*cells, *reasons, _measured(row.get('metrics', {}))]))} |")
     return "\n".join(lines) + "\n"
 
@@ -169,16 +211,18 @@ def main(
     minutes: float = typer.Option(1.5, help="Of fine-tuning, per style."),
     limit: int = typer.Option(100, help="Requests per task and style."),
     output: Path = typer.Option(Path("runs") / "tasks", "--output", "-o"),  # noqa: B008
+    held_out: bool = typer.Option(False, help="Rewrite the reserved items, which nothing has learnt from."),
     overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE"),  # noqa: B008
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
-    houses = [House(recipe, output / recipe.stem, overrides) for recipe in recipes]
+    houses = [House(recipe, output / recipe.stem, overrides, held_out) for recipe in recipes]
     rows: list[dict[str, Any]] = []
     for house in houses:
         house.prepare(minutes)
         tuned: dict[str, Adapters] = {"none": untuned, "own": house.adapter}
         for label, adapters in tuned.items():
-            rows += [*asked(house, adapters, label, limit), *judged(house, adapters("judge"), label)]
+            rows += asked(house, adapters, label, limit)
+            rows += [] if house.held_out else judged(house, adapters("judge"), label)
     for house, other in zip(houses, [*houses[1:], *houses[:1]], strict=True):
         if other is not house:
             rows += asked(house, other.adapter, f"of {other.recipe.stem}", limit)

@@ -59,8 +59,8 @@ trying things out and for tests; for data worth keeping, name a larger model. Th
 
 One row in {corpus.HELD_OUT_IN} of every source, chosen by its title or input, was never trained on, nor was a copy
 of it. Bits per byte of the answers, prompts given; the yardsticks are a character 5-gram model trained on a part of the
-same mix, which sees no prompt, and the model that this one replaces, where one was named (it chose the same rows). No score
-is given on published test sets: parts of them are in the training text.
+same mix, which sees no prompt, and the model that this one replaces, where one was named (it chose the same rows). No
+score is given on published test sets: parts of them are in the training text.
 
 {_held_out(measured)}
 

@@ -32,7 +32,7 @@ _PAIRS = (
     "ancient old|huge enormous|tiny minuscule|real actual|total complete|"
     "murdered killed|murder killing|wed marry|pupil student|pupils students|companion friend|companions friends|"
     "assist support|choose select|chooses selects|keep retain|"
-    "shop store|shops stores|"
+    "shop store|shops stores"
 )
 SYNONYMS: dict[str, list[str]] = {}
 for _pair in _PAIRS.split("|"):

@@ -47,6 +47,7 @@ class Recipe:
     batch: int = 8
     learning_rate: float = 3e-3
     weight_decay: float = 0.1
+    copying: int = 1  # 0: all heads start at random, and none is fixed
 
 
 @dataclass
@@ -90,7 +91,8 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
     )
     model = LlamaForCausalLM(config)
-    start_copying(model)
+    if recipe.copying:
+        start_copying(model)
     return model
 
 
@@ -117,7 +119,8 @@ class Trainer:
         device, dtype = self.device, dtype or fast_dtype(self.device)
         self.masters = {name: p.detach().float().clone().to(device) for name, p in model.named_parameters()}
         self.model = model.to(device=device, dtype=dtype).train()
-        self.fixed = {name: (mask, self.masters[name][mask].clone()) for name, mask in fixed_parts(model).items()}
+        parts = fixed_parts(model) if recipe.copying else {}
+        self.fixed = {name: (mask, self.masters[name][mask].clone()) for name, mask in parts.items()}
         matrices = [p for p in self.masters.values() if p.dim() > 1]
         gains = [p for p in self.masters.values() if p.dim() == 1]
         groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}]
