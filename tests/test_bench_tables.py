@@ -67,7 +67,7 @@ def test_what_could_not_be_asked_did_not_fail() -> None:
     assert tasks.passed({"asked": 4, "kept": 0, "reasons": {"one_source": 4}}) is None
 
 
-def test_a_taught_split_is_without_the_reserved_items() -> None:
+def test_a_catalogue_falls_into_what_is_taught_and_what_is_asked() -> None:
     titles = [f"Story {number}" for number in range(60)]
     items = tidy_items(pd.DataFrame({"item_id": titles, "title": titles}))
     log = tidy_interactions(pd.DataFrame({"user_id": "u", "item_id": titles}))
@@ -75,8 +75,9 @@ def test_a_taught_split_is_without_the_reserved_items() -> None:
     assert 40 < len(kept) < 60
     parts = (log.iloc[:30], log.iloc[30:45], log.iloc[45:])
     split = Split(items, *parts, tuple(titles[30:]), (), split_hash(items, parts))
-    taught = tasks.without_reserved(split)
+    taught, asked = (tasks.part_of(split, one) for one in (lambda title: title in kept, reserved))
     assert set(taught.items["item_id"]) == kept
+    assert set(asked.items["item_id"]) == set(titles) - kept
     assert {item for rows in taught.parts.values() for item in rows["item_id"]} == kept
     assert set(taught.cold_items) == kept & set(titles[30:])
     assert taught.hash != split.hash

@@ -221,7 +221,7 @@ def test_the_recipe_can_be_changed_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"), [("layer=8", "did you mean 'layers'"), ("layers=many", "layers is a number such as 4")]
+    ("setting", "message"), [("layer=8", "did you mean 'layers'"), ("layers=many", "layers is a number such as 6")]
 )
 def test_a_wrong_setting_is_named(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):

@@ -10,7 +10,6 @@ the built-in model has not read about them, and no adapter has learnt from them.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -68,6 +67,11 @@ class House:
         return self.root / "taught" if self.held_out else self.split
 
     @property
+    def asked(self) -> Path:
+        """The split whose items and users are asked about; what comes of it is filtered by the whole catalogue."""
+        return self.root / "asked" if self.held_out else self.split
+
+    @property
     def styles(self) -> dict[str, Sequence[str]]:
         return {task: STYLES[task] for task in (("rewrite",) if self.held_out else STYLES)}
 
@@ -78,7 +82,9 @@ class House:
         pipeline.prepare(self.with_(), self.root / "data")
         pipeline.split(self.with_(), self.root / "data", self.split)
         if self.held_out and not self.taught.exists():
-            write_split(self.taught, without_reserved(read_split(self.split)))
+            found = read_split(self.split)
+            write_split(self.asked, part_of(found, reserved))
+            write_split(self.taught, part_of(found, lambda title: not reserved(title)))
         for task, styles in self.teachable().items():
             names = ", ".join(f"{task}/{style}" for style in styles)
             tuning = f"tasks: [{names}], per_task: 1500, max_minutes: {minutes * len(styles)}, learning_rate: 0.003"
@@ -100,9 +106,9 @@ class House:
         return False
 
 
-def without_reserved(split: Split) -> Split:
-    """The same log and catalogue, but for the items whose title is reserved."""
-    items = split.items[~split.items["title"].map(reserved)]
+def part_of(split: Split, wanted: Callable[[str], bool]) -> Split:
+    """The items whose title is wanted, and their interactions."""
+    items = split.items[split.items["title"].map(wanted)]
     known = set(items["item_id"])
     parts = {name: rows[rows["item_id"].isin(known)] for name, rows in split.parts.items()}
     cold = tuple(one for one in split.cold_items if one in known)
@@ -118,13 +124,10 @@ def untuned(task: str) -> None:
 
 def asked(house: House, adapters: Adapters, label: str, limit: int) -> Iterator[dict[str, Any]]:
     """A row per task and style: asked, parsed, kept, reasons of rejects and drops, and the task's own metrics."""
-    items = read_split(house.split).items
-    new = items[items["title"].map(reserved)]["item_id"].tolist()
-    narrowed = [f"rewrite.items={json.dumps(new)}"] if house.held_out else []
     for task, styles in house.styles.items():
         for style in styles:
             name = f"{task}/{style}"
-            overrides = [f"{task}.style={style}", *OPTIONS.get(name, ()), *narrowed]
+            overrides = [f"{task}.style={style}", *OPTIONS.get(name, ())]
             yield _asked(house, adapters(task), label, task, name, overrides, limit)
     if house.held_out:
         return
@@ -139,7 +142,7 @@ def _asked(
     folder = house.root / label / name.replace("/", "-").replace(", ", "-")
     row: dict[str, Any] = {"data": house.recipe.stem, "adapter": label, "task": name}
     try:
-        made = _short(lambda: pipeline.ask(recipe, task, house.split, adapter, folder / "samples"))
+        made = _short(lambda: pipeline.ask(recipe, task, house.asked, adapter, folder / "samples"))
     except InputError as error:
         return {**row, "asked": 0, "parsed": 0, "kept": 0, "reasons": {str(error).partition(" (")[0]: 0}}
     counts = read_json(folder / "samples" / "manifest.json")["counts"]

@@ -1,6 +1,6 @@
 """Makes the built-in model from open text: `python -m llm_aug.builtin.pretrain --corpus ... --output ...`.
 
-    python -m llm_aug.builtin.pretrain --corpus ../shared/corpus --output llm_aug/builtin/mini --minutes 150 --threads 2
+    python -m llm_aug.builtin.pretrain --corpus ../shared/corpus --output llm_aug/builtin/mini --minutes 150
 
 Run again after a kill, it goes on from the last checkpoint in --work; with fewer --minutes than it has trained, it only
 writes the model of that checkpoint. Several processes share each step's rows: `torchrun --nproc_per_node=2 -m
