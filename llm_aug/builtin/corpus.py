@@ -26,7 +26,7 @@ from llm_aug.seeds import generator
 
 # Share of the characters of each prose source. litbank is old prose and stays small. Left out: positive_frames
 # (tweets), logicnlg (sentences that only make sense beside their table), turkcorpus (its repository is under the GPL),
-# appimage_appdata and gum_open_genres (texts whose own licence the corpus does not tell), speeches (inaugural, state_union), taskmaster4.
+# appimage_appdata and gum_open_genres (texts whose own licence the corpus does not tell), speeches, taskmaster4.
 PROSE = {
     "wikipedia_movies": 0.09,
     "aws_retail_demo_products": 0.02,
