@@ -27,7 +27,7 @@ from llm_aug.finetune_loop import agreed
 from llm_aug.seeds import derive, generator
 from llm_aug.signals import Interrupted, deferred_interrupts
 
-CHECKPOINT_SECONDS = 120.0
+CHECKPOINT_SECONDS = 300.0
 WARM_UP = 0.03  # of the time
 LAST_RATE = 0.02  # of the highest learning rate
 
