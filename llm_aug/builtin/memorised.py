@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from llm_aug.builtin.examples import Document
 from llm_aug.filters.ngrams import Passages
+from llm_aug.text import normalised
 
 RUN = 12  # words in a row that nobody writes by chance
 FEWEST = 5  # shorter runs are everybody's
@@ -43,7 +44,7 @@ def memory(said: Sequence[Said], texts: Sequence[str]) -> Memory:
     copies: int | None = None
     for run in range(RUN, FEWEST - 1, -1):
         passages = Passages([("", text) for text in texts], run)
-        found = [(passages.longest(one.answer, (one.shown,))[0], one.answer) for one in said]
+        found = [(passages.longest(normalised(one.answer).split(), (one.shown,))[0], one.answer) for one in said]
         copies = sum(length > 0 for length, _ in found) if copies is None else copies
         longest, passage = max(found, default=(0, ""))
         if longest:
