@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from llm_aug.data import Prompt, Reject, Request
+from llm_aug.data import Pair, Prompt, Reject, Request
 from llm_aug.errors import LlmAugError
 from llm_aug.spool import Spool
 from llm_aug.tasks import Parsed
@@ -40,7 +40,7 @@ class Questions:
         keys = array("q")
         for entry in entries:
             if isinstance(entry, Reject):
-                self._rejects.append(entry)
+                self._rejects.append([*vars(entry).values()])
             else:
                 keys.append(_hash(entry.key))
                 self._requests.append((self._share(type(entry)), *map(self._put, vars(entry).values())))
@@ -62,17 +62,19 @@ class Questions:
         return (self[number] for number in range(len(self)))
 
     def unaskable(self) -> Iterator[Reject]:
-        return (self._rejects[number] for number in range(len(self._rejects)))
+        return (Reject(*self._rejects[number]) for number in range(len(self._rejects)))
 
     def _put(self, value: Any) -> Any:
         """Texts as they are; what many requests share (a system prompt, a closed set) by its number."""
         if isinstance(value, Prompt):
-            return [self._share(value.system), value.user]
+            return {"system": self._share(value.system), "user": value.user}
         return value if isinstance(value, str | tuple) else self._share(value)
 
     def _got(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return Prompt(self._shared[value["system"]], value["user"])
         if isinstance(value, list):
-            return Prompt(self._shared[value[0]], value[1])
+            return tuple(value)
         return self._shared[value] if isinstance(value, int) else value
 
     def _share(self, value: Any) -> int:
@@ -109,14 +111,24 @@ class Outcomes:
         return self._places[number] >= 0
 
     def __getitem__(self, number: int) -> Outcome:
-        found: Outcome = self._spool[self._places[number]]
-        return found
+        kind, *values = self._spool[self._places[number]]
+        if kind == "parsed":
+            text, pairs = values
+            return Parsed(text, None if pairs is None else tuple(Pair(*pair) for pair in pairs))
+        return Reject(*values) if kind == "rejected" else Failure(*values)
 
     def __setitem__(self, number: int, outcome: Outcome) -> None:
-        self._places[number] = self._spool.append(outcome)
+        self._places[number] = self._spool.append(_row(outcome))
 
     def of(self, kind: type[T]) -> Iterator[tuple[int, T]]:
         """(number, outcome) of this kind, in the order of the requests."""
         for number in range(len(self._places)):
             if number in self and isinstance(outcome := self[number], kind):
                 yield number, outcome
+
+
+def _row(outcome: Outcome) -> list[Any]:
+    if isinstance(outcome, Parsed):
+        pairs = outcome.interactions
+        return ["parsed", outcome.text, None if pairs is None else [[*vars(pair).values()] for pair in pairs]]
+    return ["rejected" if isinstance(outcome, Reject) else "failed", *vars(outcome).values()]

@@ -1,14 +1,16 @@
-"""What a run has to look up again and cannot hold: values by number, in a file that ends with its process."""
+"""What a run has to look up again and cannot hold: JSON values by number, in a file that ends with its process."""
 
 from __future__ import annotations
 
-import pickle
+import json
 import tempfile
 import threading
 import weakref
 from array import array
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from llm_aug.files import writing
 
@@ -18,8 +20,7 @@ TAIL_BYTES = 1 << 20  # of the newest values, which are not in the file yet
 class Spool:
     """In memory 8 bytes each, and the newest. folder: on whose disk the file lies, without a name, once there is one.
 
-    Values are pickled: no other process sees the file. Several threads may use it. Raises what `files.writing` does
-    where the disk takes no more.
+    Several threads may use it. Raises what `files.writing` does where the disk takes no more.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +35,7 @@ class Spool:
 
     def append(self, value: Any) -> int:
         """Returns its number."""
-        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        data = _encoder.encode(value).encode()
         with self._lock:
             self._tail += data
             self._ends.append(self._ends[-1] + len(data))
@@ -54,7 +55,7 @@ class Spool:
                 assert self._file is not None
                 self._file.seek(start)
                 data = self._file.read(end - start)
-        return pickle.loads(data)  # noqa: S301 - written above
+        return json.loads(data.decode())
 
     def _write(self) -> None:
         with writing(self.folder):
@@ -67,3 +68,10 @@ class Spool:
                 done = self._file.write(self._tail)
                 self._written += done
                 del self._tail[:done]
+
+
+def _plain(value: np.generic) -> Any:
+    return value.item()
+
+
+_encoder = json.JSONEncoder(separators=(",", ":"), default=_plain)
