@@ -132,21 +132,6 @@ def test_cut_keeps_whole_sentences() -> None:
     assert examples.cut("A sentence that is too long to fit.", 10) == ""
 
 
-def test_answers_keep_to_their_facts() -> None:
-    facts = [("title", "High Noon"), ("year", "1952"), ("genres", "Western")]
-    text = (
-        "High Noon is a 1952 American Western film directed by Fred Zinnemann. He won in Rome. It is about a marshal."
-    )
-    assert examples.faithful(text, facts) == ["High Noon is a 1952 American Western film.", "It is about a marshal."]
-
-
-def test_a_directors_name_stays_where_the_facts_have_it() -> None:
-    facts = [("title", "High Noon"), ("director", "Fred Zinnemann")]
-    assert examples.faithful("High Noon was directed by Fred Zinnemann.", facts) == [
-        "High Noon was directed by Fred Zinnemann."
-    ]
-
-
 @pytest.mark.parametrize(
     ("source", "before", "facts"),
     [
@@ -179,24 +164,6 @@ def test_paraphrase_pairs_two_wordings_and_drops_near_copies(rng: np.random.Gene
     assert document.prompt is not None
     assert "Description: The Eagle cooks Thai food, by the river." in document.prompt.user
     assert document.answer == "For a Thai dinner, go to The Eagle."
-
-
-def test_expand_gives_back_the_left_out_sentences(rng: np.random.Generator) -> None:
-    text = "Story 4 is a western film. It tells of a quiet town. The town has a secret."
-    (document,) = examples.expand([film(4, text)], rng)
-    assert document.prompt is not None
-    assert document.answer == text
-    assert text not in document.prompt.user
-
-
-def test_film_sentence_names_its_facts_only(rng: np.random.Generator) -> None:
-    facts = [("title", "Up"), ("year", "2009"), ("genres", "Animated, Comedy"), ("cast", "Ed Asner, Bob Peterson")]
-    for _ in range(20):
-        made = examples.film_sentence(facts, rng)
-        assert "Up" in made
-        assert "animated comedy" in made
-        assert "Ed Asner and Bob Peterson" in made
-        assert examples.supported(made.replace("Released", "released"), facts)
 
 
 # Readers.

@@ -1,8 +1,6 @@
-"""What the built-in model is taught, and from which text: cleaning, rules that reword, and the tasks' own examples."""
+"""What the built-in model is taught, and from which text: cleaning, and the tasks' own examples."""
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 import pytest
@@ -12,11 +10,9 @@ from llm_aug.builtin import cleaning, lessons
 from llm_aug.builtin.examples import Document
 from llm_aug.builtin.memorised import Memory, Said, memory
 from llm_aug.builtin.reserved import reserved
-from llm_aug.builtin.rewording import SYNONYMS, reworded
 from llm_aug.data import Prompt
-from llm_aug.prompt import load_template, prompts_folder
+from llm_aug.prompt import prompts_folder
 from llm_aug.seeds import generator
-from llm_aug.text import names, quantities
 
 TALE = "The old keeper lights the lamp each night and writes the names of the passing ships in a small red book."
 
@@ -78,50 +74,13 @@ def test_texts_too_short_for_a_run_of_words_are_compared_whole() -> None:
     assert cleaning.unlike([prose_row("a", text) for text in ("Two words", "Two others", "two words")]).places == [0, 1]
 
 
-# Rules that reword.
-
-
-def test_a_reworded_text_keeps_names_and_numbers(rng: np.random.Generator) -> None:
-    text = "In 1944, Ann Lee begins her journey. The film tells her entire story, and she often meets Bob in 3 towns."
-    made = reworded(text, rng)
-    assert made
-    assert made != text
-    assert quantities(made) == quantities(text)
-    assert names(text) - {"ann"} <= names(made) | {"lee"}
-
-
-def test_a_sentence_is_cut_in_two_and_its_year_moves(rng: np.random.Generator) -> None:
-    made = reworded("The ship leaves the busy harbour, and it sinks near the coast in 1912.", rng)
-    assert made == "The ship leaves the busy harbour. It sinks near the coast in 1912."
-    assert reworded("The ship sank near the coast in 1912.", rng) == "In 1912, the ship sank near the coast."
-
-
-def test_a_text_without_any_synonym_is_no_lesson(rng: np.random.Generator) -> None:
-    assert reworded("Ann Lee paints a door green.", rng) == ""
-
-
-def test_synonyms_stand_for_each_other() -> None:
-    for word, others in SYNONYMS.items():
-        assert re.fullmatch(r"[a-z-]+", word)
-        assert word not in others
-        assert all(word in SYNONYMS[other] for other in others)
-
-
-def test_a_lesson_in_other_words_asks_as_the_product_does(rng: np.random.Generator) -> None:
-    row = {**film(1), "text": "It is long. The film begins in a small town and shows the whole story of its kids."}
-    (document,) = lessons.reword([row], rng)
-    assert document.prompt is not None
-    assert document.prompt.system == load_template("rewrite", "paraphrase").render(facts="", description="").system
-    assert "Description: " in document.prompt.user
-    assert document.answer not in document.prompt.user
-
-
 # The tasks' own examples.
 
 
 @pytest.mark.parametrize("style", lessons.REWRITING)
 def test_every_style_of_rewriting_is_taught_by_its_task(style: str, rng: np.random.Generator) -> None:
-    found = list(lessons.rewriting(style)([film(number) for number in range(40)], rng))
+    text = "The long tale of Ann begins in a quiet town. The kids often meet a huge, angry killer, and they escape."
+    found = list(lessons.rewriting(style)([film(number, text) for number in range(40)], rng))
     assert len(found) > 20
     system = {document.prompt.system for document in found if document.prompt}
     assert system == {(prompts_folder() / "rewrite" / f"{style}.md").read_text().splitlines()[1]}

@@ -8,12 +8,10 @@ import pandas as pd
 import pytest
 from fruit_texts import APPLE, asked, catalogue
 
-from llm_aug import seeds
 from llm_aug.data import Completion, Dataset, Reject, Request, tidy_items
 from llm_aug.errors import InputError
 from llm_aug.tasks import Rejected, load_task
 from llm_aug.tasks.rewrite import Rewrite, facts
-from llm_aug.tasks.rewrite_styles import noisy, shorter
 from llm_aug.text import capped, normalised, sentences, words
 
 
@@ -137,26 +135,6 @@ def test_answers_are_rejected_with_a_reason(text: str, finish: str, reason: str)
     with pytest.raises(Rejected) as rejected:
         answer(text, finish)
     assert rejected.value.reason == reason
-
-
-@pytest.mark.parametrize("style", ["describe", "expand", "fuse", "paraphrase", "swap", "trim"])
-def test_examples_teach_the_catalogues_own_description(style: str) -> None:
-    task = Rewrite(style=style)
-    examples = list(task.examples(catalogue()))
-    assert [example.answer for example in examples] == [APPLE]
-    assert examples == list(task.examples(catalogue()))
-    assert APPLE not in examples[0].prompt.user
-    assert examples[0].prompt.system == next(iter(asked(task).values())).prompt.system
-
-
-def test_shorter_keeps_some_sentences_and_noisy_some_words() -> None:
-    for seed in range(20):
-        kept = sentences(shorter(APPLE, seeds.generator(seed, "test")))
-        assert 1 <= len(kept) < 3
-        assert [sentence for sentence in sentences(APPLE) if sentence in kept] == kept
-        remaining = noisy(APPLE, seeds.generator(seed, "test")).split()
-        assert set(remaining) <= set(APPLE.split())
-    assert shorter("One two three four five six seven eight.", seeds.generator(0, "test")) == "One two three four"
 
 
 def test_text_is_cut_between_sentences() -> None:

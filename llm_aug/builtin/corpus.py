@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_aug.builtin import examples, lessons, readers
+from llm_aug.builtin import lessons, readers
 from llm_aug.builtin.cleaning import fault, repaired, unlike
 from llm_aug.builtin.examples import Document, Row, cut
 from llm_aug.errors import InputError, Unavailable
@@ -63,13 +63,12 @@ TASKS = {
     ("describe", "dart"): 0.03,
     ("describe", "e2e_nlg"): 0.012,
     ("describe", "rnnlg_sfx"): 0.012,
-    ("paraphrase", _FILMS): 0.03,
+    ("paraphrase", _FILMS): 0.09,
+    ("paraphrase", _GOODS): 0.02,
+    ("paraphrase", _FANTASY): 0.01,
     ("paraphrase", "e2e_nlg"): 0.012,
     ("paraphrase", "dart"): 0.02,
     ("paraphrase", "wikisplit"): 0.03,
-    ("reword", _FILMS): 0.06,
-    ("reword", _GOODS): 0.02,
-    ("reword", _FANTASY): 0.01,
     ("expand", _FILMS): 0.03,
     ("expand", _GOODS): 0.01,
     ("expand", _FANTASY): 0.004,
@@ -95,7 +94,7 @@ TASKS = {
     ("both_orders", _FILMS): 0.02,
 }
 TEMPLATES = (
-    *(("rewrite", style) for style in ("describe", "paraphrase", "expand", *lessons.REWRITING)),
+    *(("rewrite", style) for style in lessons.REWRITING),
     *lessons.READING.values(),
     *(("judge", style) for style in ("history", *lessons.JUDGING)),
 )
@@ -171,10 +170,6 @@ def prose(rows: Iterable[Row]) -> Iterator[Document]:
 
 
 MAKERS: dict[str, lessons.Maker] = {
-    "describe": examples.describe,
-    "paraphrase": examples.paraphrase,
-    "reword": lessons.reword,
-    "expand": examples.expand,
     "judge": readers.judge,
     **{style: lessons.rewriting(style) for style in lessons.REWRITING},
     **{name: lessons.reading(name) for name in lessons.READING},

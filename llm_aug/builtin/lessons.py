@@ -13,20 +13,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from llm_aug.builtin.examples import ANSWER_CHARACTERS, Document, Row, cut, lines, row_facts
-from llm_aug.builtin.rewording import reworded
+from llm_aug.builtin import examples
+from llm_aug.builtin.examples import ANSWER_CHARACTERS, Document, Row, cut
 from llm_aug.data import Dataset, tidy_interactions, tidy_items
-from llm_aug.prompt import load_template
 from llm_aug.tasks import load_task
 from llm_aug.tasks.judge import Judge
-from llm_aug.text import is_whole, sentences
+from llm_aug.text import is_whole
 
 SHELF = 1500  # items of one catalogue: closed sets, tags and users are of a shelf
 FEWEST = 20  # items that bear users
 USERS_PER_ITEM, LIKED, DISLIKED, ASKED = 0.4, (7, 13), 3, 2
 SECOND_RULE = 0.4  # of the users have one
 DAY = 86_400
-REWRITING = ("condense", "trim", "swap", "fuse", "attributes")
+REWRITING = ("describe", "paraphrase", "expand", "condense", "trim", "swap", "fuse", "attributes")
 READING = {
     "queries": ("review", "queries"),
     "write": ("review", "write"),
@@ -123,8 +122,16 @@ def made_users(items: pd.DataFrame, rng: np.random.Generator) -> tuple[list[Even
 Maker = Callable[[Sequence[Row], np.random.Generator], Iterator[Document]]
 
 
+PAIRED: dict[str, Maker] = {"describe": examples.describe, "paraphrase": examples.paraphrase}
+
+
 def rewriting(style: str) -> Maker:
+    """What the task itself teaches; sources of pairs teach what people wrote."""
+
     def make(rows: Sequence[Row], rng: np.random.Generator) -> Iterator[Document]:
+        if rows and "input" in rows[0]:
+            yield from PAIRED[style](rows, rng)
+            return
         task = load_task("rewrite", style=style, seed=int(rng.integers(2**31)))
         for shelf in shelves(rows, rng, users=False):
             for example in task.examples(shelf.dataset):
@@ -161,19 +168,3 @@ def judging(style: str) -> Maker:
                     yield Document(style, rows[0]["source"], example.answer, example.prompt)
 
     return make
-
-
-def reword(rows: Sequence[Row], rng: np.random.Generator) -> Iterator[Document]:
-    """A text and the same in other words; which of the two is the question is drawn."""
-    template = load_template("rewrite", "paraphrase")
-    for row in rows:
-        title, text = told_about(row)
-        text = cut(text.replace("\n", " "), ANSWER_CHARACTERS)
-        first = int(rng.integers(2))  # plots begin with the credits, which would be all that is seen
-        text = " ".join(sentences(text)[first:]) or text
-        other = reworded(text, rng) if title and len(title) <= 80 and is_whole(text) else ""
-        if other:
-            before, after = (text, other) if rng.random() < 0.5 else (other, text)
-            facts = row_facts({**row, "attrs": {**(row.get("attrs") or {}), "title": title}}, rng)
-            prompt = template.render(facts=lines(facts, rng), description=before)
-            yield Document("paraphrase", row["source"], after, prompt)

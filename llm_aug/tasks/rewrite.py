@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar
@@ -24,13 +25,16 @@ from llm_aug.tasks import Rejected
 from llm_aug.tasks.closed_sets import ClosedSet, closed_sets
 from llm_aug.tasks.prompted import Prompted
 from llm_aug.tasks.reading import is_echo, shown
-from llm_aug.tasks.rewrite_styles import DROPOUT, OWN, STYLES, Style, dealt, fault
-from llm_aug.text import capped, is_blank, is_whole, one_line, sentences, words
+from llm_aug.tasks.rewrite_lessons import dealt
+from llm_aug.tasks.rewrite_styles import OWN, STYLES, Style, fault
+from llm_aug.tasks.told import Facts
+from llm_aug.text import capped, is_blank, is_whole, one_line, sentences
 
 PROMPT_WORDS = 120  # a 99th percentile film plot; longer ones push small models out of their window
 FACT_WORDS = 40  # of a title or an attribute: more is prose, or an attack on the model's window
 WORD_CHARS = 16  # on the average: a "word" of 10,000 characters is as long as 625
 MOST_NAMES = 12
+DROPOUT = 0.15  # of the facts in a lesson, where the style drops any
 VARIABLES = frozenset({"choices", "description", "facts", "missing", "texts"})
 _LABEL = re.compile(
     r"^\W*(?:(?:new|longer|shorter|condensed|trimmed|rewritten|fused|final) )?(?:description|rewrite|answer)\W*:[\s*]*",
@@ -159,35 +163,54 @@ class Rewrite(Prompted):
         return text
 
     def examples(self, dataset: Dataset) -> Iterator[Example]:
-        """The catalogue teaches by its own texts and values: what the prompt shows is made poorer, or longer."""
+        return (Example(asked.prompt, answer) for asked, answer in self.lessons(dataset))
+
+    def lessons(self, dataset: Dataset) -> Iterator[tuple[Asked, str]]:
+        """Questions and answers that the catalogue teaches by its own texts and values; none that `parse` refuses."""
         columns = self._columns(dataset)
         for row in dataset.rows(self._numbers(dataset)):
-            text = _fitting(shown(row["description"]), PROMPT_WORDS)
-            if len(text.split()) < self.rules.fewest:
-                continue
             rng = seeds.generator(self.seed, "examples", self.name, row["item_id"])
-            if columns.gaps:
-                yield from self._gap_examples(row, columns, text, rng)
-                continue
-            terms = words(" ".join(shown(row[name]) for name in ("title", *columns.facts)))
-            lesson, answer = self.rules.lesson(text, terms, rng)
-            kept = _some(columns.facts, rng) if self.rules.drops else columns.facts
-            labels = ["description", *(columns.texts or ["other text"])]
-            texts = dealt(answer, labels, rng) if "texts" in self.template.variables else {}
-            yield Example(self._prompt(facts(row, kept), lesson, texts), answer)
+            found = self._gap_lessons(row, columns, rng) if columns.gaps else self._text_lessons(row, columns, rng)
+            yield from (lesson for lesson in found if self._accepts(*lesson))
 
-    def _gap_examples(
-        self, row: Mapping[str, Any], columns: _Columns, text: str, rng: np.random.Generator
-    ) -> Iterator[Example]:
+    def _accepts(self, asked: Asked, answer: str) -> bool:
+        with suppress(Rejected):
+            return bool(self.parse(asked, Completion(answer, "stop", 0)))
+        return False
+
+    def _text_lessons(
+        self, row: Mapping[str, Any], columns: _Columns, rng: np.random.Generator
+    ) -> Iterator[tuple[Asked, str]]:
+        text = _fitting(shown(row["description"]), PROMPT_WORDS)
+        if len(text.split()) < self.rules.fewest and {"description", "texts"} & self.template.variables:
+            return
+        known = _facts(row, _some(columns.facts, rng) if self.rules.drops else columns.facts)
+        texts: dict[str, str] = {}
+        if "texts" in self.template.variables:
+            labels = ["description", *(columns.texts or ["other text"])]
+            texts, answer = dealt(text, known, labels, rng)
+            lesson = ""
+        else:
+            lesson, answer = self.rules.lesson(text, known, rng)
+        if known and answer and (is_whole(answer) or not is_whole(lesson)):
+            item, source = row["item_id"], " ".join(texts.values()) or lesson
+            prompt = self._prompt(_written(known), lesson, texts)
+            yield Asked(f"{self.name}/{item}", item, prompt, parents=(item,), source=source), answer
+
+    def _gap_lessons(
+        self, row: Mapping[str, Any], columns: _Columns, rng: np.random.Generator
+    ) -> Iterator[tuple[Asked, str]]:
         """A value that is there is taken out and asked for."""
-        for gap in columns.gaps.values():
+        item, text = row["item_id"], _fitting(shown(row["description"]), PROMPT_WORDS)
+        for gap in columns.gaps.values() if len(text.split()) >= self.rules.fewest else ():
             values = gap.values(str(row[gap.attribute]))
             said = f"{row['title']} {text}"
             if not values or not set(values) <= set(gap.choices(said)):
                 continue
             others = _some([name for name in columns.facts if name != gap.attribute], rng)
             prompt = self._prompt(facts(row, others), text, {}, gap, said)
-            yield Example(prompt, f"{gap.attribute}: {gap.shown(values)}")
+            key = f"{self.name}/{quote(gap.attribute, safe='')}/{item}"
+            yield Asked(key, item, prompt, (item,), text, gap), f"{gap.attribute}: {gap.shown(values)}"
 
     def _prompt(
         self, item_facts: str, description: str, texts: Mapping[str, str], gap: ClosedSet | None = None, said: str = ""
@@ -228,15 +251,24 @@ class Rewrite(Prompted):
 
 
 def facts(row: Mapping[str, Any], attributes: Sequence[str]) -> str:
-    """'Title: ...', 'Genres: ...' line by line; empty values left out, lists cut after MOST_NAMES names."""
-    lines = []
+    """'Title: ...', 'Genres: ...' line by line."""
+    return _written(_facts(row, attributes))
+
+
+def _written(found: Facts) -> str:
+    return "\n".join(f"{label}: {value}" for label, value in found)
+
+
+def _facts(row: Mapping[str, Any], attributes: Sequence[str]) -> Facts:
+    """("Title", ...), ("Genres", ...); empty values left out, lists cut after MOST_NAMES names."""
+    found = []
     for name in ("title", *attributes):
         value = shown(row[name])
         if name != "title":
             value = ", ".join(_parts(value)[:MOST_NAMES])
         if value:
-            lines.append(f"{_label(name)}: {_fitting(value, FACT_WORDS)}")
-    return "\n".join(lines)
+            found.append((_label(name), _fitting(value, FACT_WORDS)))
+    return found
 
 
 def _fitting(text: str, limit: int) -> str:
