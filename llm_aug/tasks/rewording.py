@@ -12,7 +12,7 @@ import numpy as np
 
 from llm_aug.text import normalised, sentences
 
-CHANGED, FEWEST = 0.06, 3  # share of the words and so many of them at least: what has changed less is a copy
+CHANGED, FEW = 0.10, 2  # share of the words, or so many of them: what has changed no more is a copy to the filter
 SWAPPED = 0.9  # of the phrases that have a synonym
 # a=b: each may stand for the other in any sentence, as far as a list can promise that; a>b: b for a alone.
 _PAIRS = (
@@ -113,10 +113,10 @@ def swapped(text: str, rng: np.random.Generator) -> str:
 
 
 def is_changed(text: str, made: str) -> bool:
-    """Whether CHANGED of the words, and FEWEST, are in one of the two alone."""
+    """Whether more than CHANGED of the words, and more than FEW, are in one of the two alone."""
     said, told = normalised(text).split(), normalised(made).split()
     longer = max(len(said), len(told))
-    return longer - (Counter(said) & Counter(told)).total() >= max(FEWEST, CHANGED * longer)
+    return longer - (Counter(said) & Counter(told)).total() > max(FEW, CHANGED * longer)
 
 
 def _starts(text: str, place: int) -> bool:

@@ -25,7 +25,7 @@ from llm_aug.tasks import Rejected
 from llm_aug.tasks.closed_sets import ClosedSet, closed_sets
 from llm_aug.tasks.prompted import Prompted
 from llm_aug.tasks.reading import is_echo, shown
-from llm_aug.tasks.rewrite_lessons import dealt
+from llm_aug.tasks.rewrite_lessons import dealt, ended
 from llm_aug.tasks.rewrite_styles import OWN, STYLES, Style, fault
 from llm_aug.tasks.told import Facts
 from llm_aug.text import capped, is_blank, is_whole, one_line, sentences
@@ -192,10 +192,10 @@ class Rewrite(Prompted):
             lesson = ""
         else:
             lesson, answer = self.rules.lesson(text, known, rng)
-        if known and answer and (is_whole(answer) or not is_whole(lesson)):
+        if known and answer:
             item, source = row["item_id"], " ".join(texts.values()) or lesson
             prompt = self._prompt(_written(known), lesson, texts)
-            yield Asked(f"{self.name}/{item}", item, prompt, parents=(item,), source=source), answer
+            yield Asked(f"{self.name}/{item}", item, prompt, parents=(item,), source=source), ended(answer)
 
     def _gap_lessons(
         self, row: Mapping[str, Any], columns: _Columns, rng: np.random.Generator

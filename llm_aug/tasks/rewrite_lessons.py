@@ -42,22 +42,25 @@ def described(text: str, facts: Facts, rng: np.random.Generator) -> tuple[str, s
 
 def expanded(text: str, facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
     """The text, before or after it what the facts add."""
-    parts = [_ended(swapped(text, rng)), told(facts, rng)]
+    parts = [ended(swapped(text, rng)), told(facts, rng)]
     return text, " ".join(parts if rng.random() < 0.5 else parts[::-1])
 
 
-def _ended(text: str) -> str:
-    return text if is_whole(text) else f"{text}."
+def ended(text: str) -> str:
+    return text if is_whole(text) else f"{text.rstrip(' ,;:-')}."
 
 
 def paraphrased(text: str, facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
-    """In other words; where the rules find too few, after a sentence with one of its facts."""
+    """In other words; where the rules find too few, after a sentence with one of its facts, or with all."""
     if other := reworded(text, rng):
         return text, other
     if len(facts) < 2:
         return "", ""
-    fact = facts[int(rng.integers(1, len(facts)))]
-    return text, f"{told([facts[0], fact], rng)} {swapped(text, rng)}"
+    for some in ([facts[0], facts[int(rng.integers(1, len(facts)))]], facts):
+        other = f"{told(some, rng)} {swapped(text, rng)}"
+        if is_changed(text, other):
+            return text, other
+    return "", ""
 
 
 def synonymous(text: str, facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
@@ -128,7 +131,7 @@ def dealt(text: str, facts: Facts, labels: Sequence[str], rng: np.random.Generat
     if len(parts) < 2:
         other = told(facts, rng)
         shown = {label: other if turn else text for turn, label in enumerate(labels)}
-        return shown, f"{_ended(swapped(text, rng))} {other}"
+        return shown, f"{ended(swapped(text, rng))} {other}"
     hands: dict[str, list[str]] = {label: [] for label in labels}
     for turn, place in enumerate(rng.permutation(len(parts)).tolist()):
         own = labels[turn % len(labels)]

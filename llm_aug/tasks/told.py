@@ -6,6 +6,7 @@ Bob Peterson."
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,15 +37,19 @@ def told(facts: Facts, rng: np.random.Generator) -> str:
     title = next((value for label, value in facts if label == "Title"), "this item")
     rest = [fact for fact in facts if fact[0] != "Title"]
     if not rest:
-        return str(rng.choice(_ALONE)).format(it=title)
+        return _filled(str(rng.choice(_ALONE)), it=title)
     made = []
     for turn, place in enumerate(rng.permutation(len(rest)).tolist()):
         label, value = rest[place]
         wordings = _WORDINGS.get(label, _SOME if ", " in value and label.endswith("s") else _ONE)
         wording = wordings[int(rng.integers(len(wordings)))]
-        sentence = wording.format(it=title if turn == 0 else "it", label=label.lower(), value=_listed(value))
+        sentence = _filled(wording, it="it" if turn else title, label=label.lower(), value=_listed(value))
         made.append(sentence[0].upper() + sentence[1:])
     return " ".join(made)
+
+
+def _filled(wording: str, **values: str) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: values[found[1]], wording)
 
 
 def _listed(value: str) -> str:
