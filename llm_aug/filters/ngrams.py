@@ -7,37 +7,48 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_aug.seeds import mixed
+from llm_aug.recent import Recent, word_hashes
+from llm_aug.shingles import Hashes, rolling
 from llm_aug.text import normalised
 
-_BASE = 0x9E3779B97F4A7C15  # odd: a power of it never loses bits
-UNKNOWN = 0
 OWN = 4
+MERGED = 1 << 20  # hashes gathered before those that came before are left out
 
 
 class Passages:
     """texts, each with the name of its source; the first text that holds a passage names it. n: words at least.
 
-    Hashes are of 64 bits: among 10 million n-grams a false match is rarer than 1 in 10^12 asked.
+    Hashes are of 64 bits: among 10 million n-grams a false match is rarer than 1 in 10^12 asked. In memory 12 bytes of
+    each distinct n-gram, while it is made some 40.
     """
 
     def __init__(self, texts: Iterable[tuple[str, str]], n: int) -> None:
         self.n = n
-        self._ids: dict[str, int] = {}
-        self._own: dict[tuple[str, ...], NDArray[np.uint64]] = {}
+        self._own = Recent[tuple[str, ...], Hashes]()
         self._sources: list[str] = []
-        numbered: list[NDArray[np.int64]] = []
+        self._known, self._owner = np.zeros(0, np.uint64), np.zeros(0, np.int32)
+        waiting: list[Hashes] = []
+        count = 0
         for source, text in texts:
             said = normalised(text).split()
             if len(said) >= n:
                 self._sources.append(source)
-                numbered.append(np.array([self._ids.setdefault(word, len(self._ids) + 1) for word in said]))
-        self._mixed = mixed(np.arange(len(self._ids) + 1, dtype=np.uint64))
-        hashes = [_hashes(self._mixed[ids], n) for ids in numbered]
-        every = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
-        owners = np.repeat(np.arange(len(hashes)), [len(found) for found in hashes])
-        self._known, first = np.unique(every, return_index=True)
-        self._owner = owners[first]
+                waiting.append(rolling(word_hashes(said), n))
+                count += len(waiting[-1])
+                if count >= max(MERGED, len(self._known)):
+                    self._merge(waiting)
+                    waiting, count = [], 0
+        self._merge(waiting)
+
+    def _merge(self, waiting: Sequence[Hashes]) -> None:
+        """waiting: of the newest texts, one each."""
+        first = len(self._sources) - len(waiting)
+        owners = np.repeat(np.arange(first, len(self._sources), dtype=np.int32), [len(one) for one in waiting])
+        every, owner = np.concatenate([self._known, *waiting]), np.concatenate([self._owner, owners])
+        order = np.argsort(every, kind="stable")
+        every = every[order]
+        new = np.concatenate([np.ones(min(1, len(every)), np.bool_), every[1:] != every[:-1]])
+        self._known, self._owner = every[new], owner[order[new]]
 
     def longest(self, said: Sequence[str], own: Sequence[str] = ()) -> tuple[int, str]:
         """Words of the longest passage of n words or more that a text shares, and its source; (0, '') without one.
@@ -48,8 +59,8 @@ class Passages:
         """
         if len(said) < self.n or not len(self._known):
             return 0, ""
-        words = self._words(said)
-        hashes = _hashes(words, self.n)
+        words = word_hashes(said)
+        hashes = rolling(words, self.n)
         places = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
         hit = self._known[places] == hashes
         if hit.any():
@@ -62,41 +73,21 @@ class Passages:
         best = int(lengths.argmax())
         return int(lengths[best]) + self.n - 1, self._sources[self._owner[places[edges[2 * best]]]]
 
-    def _words(self, said: Sequence[str]) -> NDArray[np.uint64]:
-        return self._mixed[[self._ids.get(word, UNKNOWN) for word in said]] if said else np.zeros(0, np.uint64)
+    def _marks(self, own: tuple[str, ...]) -> Hashes:
+        """Hashes of every OWN words in a row, sorted; of the newest ones kept, since an item has several samples."""
+        return self._own.get(own, lambda: self._marked(own), sum(map(len, own)))
 
-    def _marks(self, own: tuple[str, ...]) -> NDArray[np.uint64]:
-        """Hashes of every OWN words in a row, sorted; kept, since an item has several samples."""
-        if own not in self._own:
-            length = min(OWN, self.n)
-            mine = [_hashes(self._words(normalised(text).split()), length) for text in own]
-            self._own[own] = np.unique(np.concatenate([np.zeros(0, np.uint64), *mine]))
-        return self._own[own]
+    def _marked(self, own: tuple[str, ...]) -> Hashes:
+        mine = [rolling(word_hashes(normalised(text).split()), min(OWN, self.n)) for text in own]
+        return np.unique(np.concatenate([np.zeros(0, np.uint64), *mine]))
 
-    def _covered(self, words: NDArray[np.uint64], marks: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    def _covered(self, words: Hashes, marks: Hashes) -> NDArray[np.bool_]:
         """[len(words)], True for each word that stands in OWN words in a row that are marked."""
         covered = np.zeros(len(words), bool)
         if len(marks):
             length = min(OWN, self.n)
-            hashes = _hashes(words, length)
+            hashes = rolling(words, length)
             marked = marks[np.minimum(np.searchsorted(marks, hashes), len(marks) - 1)] == hashes
             for place in range(length):
                 covered[place : place + len(marked)] |= marked
         return covered
-
-
-def _hashes(words: NDArray[np.uint64], n: int) -> NDArray[np.uint64]:
-    """[max(0, len(words) - n + 1)]: sum of mixed ids times powers of an odd base, modulo 2^64.
-
-    Of 2 m words from those of m, and of one more, by the binary digits of n.
-    """
-    if len(words) < n:
-        return np.zeros(0, np.uint64)
-    found, length = words, 1
-    for digit in f"{n:b}"[1:]:
-        found = found[:-length] * np.uint64(pow(_BASE, length, 1 << 64)) + found[length:]
-        length *= 2
-        if digit == "1":
-            found = found[:-1] * np.uint64(_BASE) + words[length:]
-            length += 1
-    return found
