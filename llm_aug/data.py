@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -34,8 +35,7 @@ USERS_COLD = "user-random"  # the strategy of a split that leaves users cold
 
 @dataclass(frozen=True)
 class Dataset:
-    """items: ITEM_COLUMNS + attribute columns (strings). interactions: INTERACTION_COLUMNS, ids are strings, and
-    `review` where users wrote something."""
+    """items: ITEM_COLUMNS and attributes (strings). interactions: INTERACTION_COLUMNS, perhaps `review`; string ids."""
 
     items: pd.DataFrame
     interactions: pd.DataFrame
@@ -55,8 +55,11 @@ class Dataset:
 
     def rows(self, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
         """Items by their row, in any order."""
-        records = self.items.to_dict("records")
-        return (records[number] for number in numbers)
+        return (self._records[number] for number in numbers)
+
+    @cached_property
+    def _records(self) -> list[dict[Any, Any]]:
+        return list(self.items.to_dict("records"))
 
 
 @dataclass(frozen=True)
@@ -197,8 +200,7 @@ class Verdict:
 def item_text(row: Mapping[str, Any], attributes: Sequence[str]) -> str:
     """Title, attribute values and description of one item as one line of text, for encoders."""
     values = [str(row[name]).replace("|", ", ") for name in attributes if row[name] is not None and str(row[name])]
-    parts = [str(row["title"]), *values, str(row["description"])]
-    return ". ".join(part.strip() for part in parts if part.strip())
+    return ". ".join(filter(None, map(str.strip, (str(row["title"]), *values, str(row["description"])))))
 
 
 def item_texts(dataset: Dataset) -> list[str]:

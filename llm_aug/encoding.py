@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from llm_aug.chosen import told
 from llm_aug.config import Recipe
-from llm_aug.data import Dataset, item_texts
+from llm_aug.data import Dataset, item_text
 from llm_aug.vectors import Cached, load_encoder
 
 
 def encoder_of(recipe: Recipe, dataset: Dataset) -> Cached:
     """Fitted on the catalogue, where it is one to be fitted. Its vectors are cached here, wherever they are made."""
-    encoder = load_encoder(recipe.encoder, item_texts(dataset))
+    count = sum(map(len, dataset.values("item_id")))
+    encoder = load_encoder(recipe.encoder, told(dataset, count, lambda row: item_text(row, dataset.attributes)))
     if recipe.engine.cluster is None:
         return Cached(encoder)
     from llm_aug.backends.ray import spread_encoder

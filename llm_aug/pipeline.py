@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval import arguments, cold_start
 from eval.split import cut
 from llm_aug import filters, sources
 from llm_aug.answers import say
+from llm_aug.chosen import joined
 from llm_aug.clean import CleanResult, clean, write_clean
 from llm_aug.config import Recipe
 from llm_aug.data import Dataset, read_dataset, read_split, write_split
@@ -42,8 +44,9 @@ from llm_aug.ingredients import (
 from llm_aug.learn import examples_of, finetune_options, learnt, shown_to
 from llm_aug.learn import tune_encoder as write_tuned_encoder
 from llm_aug.seen import hashes_of, read_seen, write_seen
-from llm_aug.sources.samples import read_samples
+from llm_aug.sources.samples import store_samples
 from llm_aug.stage import Outcome, check, once, read_mark
+from llm_aug.stored import read_training
 from llm_aug.students import fit_and_save, write_lists, write_lists_of_events
 from llm_aug.tuned_encoder import check_encoder
 
@@ -150,15 +153,15 @@ def filter_samples(recipe: Recipe, samples: Path, split: Path, output: Path) -> 
         made["against"] = [content(samples_file(path)) for path in earlier]
 
     def work() -> Outcome:
-        training, seen = read_split(split).training, read_seen(samples)
-        result = _judged(recipe, samples, training)
+        training, seen = read_training(split, output, log=False)[1], read_seen(samples)
+        result = _judged(recipe, samples, training, output)
         write_seen(output, hashes_of(training), *([] if seen is None else [seen]))
         result.write(output)
         for line in result.told():
             say(line)
         if not result.kept:
             raise ShortOfTarget(f"no sample of {samples} was kept: {result}; see {output}/dropped.parquet")
-        return Outcome(str(result), {**result.summary()["counts"], "reasons": result.reasons})
+        return Outcome(str(result), {**result.counts, "reasons": result.reasons})
 
     return once(output, "filter", made, work)
 
@@ -171,7 +174,9 @@ def explain_sample(recipe: Recipe, samples: Path, split: Path, sample_id: str, o
     training = read_split(split).training
     mark = read_mark(output) if output is not None else None
     if output is None or mark is None or mark["state"] != "done":
-        return explain.shown(explain.from_result(_judged(recipe, samples, training), sample_id), training)
+        with TemporaryDirectory() as folder:
+            found = explain.from_result(_judged(recipe, samples, training, Path(folder)), sample_id)
+        return explain.shown(found, training)
     check(output)
     made = mark["recipe"] if mark["stage"] == "filter" else {}
     of = {"samples": content(samples_file(samples)), "split": split_content(split)}
@@ -180,10 +185,11 @@ def explain_sample(recipe: Recipe, samples: Path, split: Path, sample_id: str, o
     return explain.shown(explain.from_folder(output, sample_id), training)
 
 
-def _judged(recipe: Recipe, samples: Path, training: Dataset) -> filters.FilterResult:
+def _judged(recipe: Recipe, samples: Path, training: Dataset, folder: Path) -> filters.FilterResult:
+    """folder: on whose disk the samples lie as long as the result is used."""
     encoder = encoder_of(recipe, training)
-    earlier = [sample for path in _kept_before(recipe) for sample in read_samples(path)]
-    return filters.run(read_samples(samples), training, encoder, filter_options(recipe), earlier)
+    earlier = joined([store_samples(path, folder) for path in _kept_before(recipe)])
+    return filters.run(store_samples(samples, folder), training, encoder, filter_options(recipe), earlier)
 
 
 def _kept_before(recipe: Recipe) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What was worked out last, so that it is not worked out again at once: hashes of words, and what texts are made into."""
+"""What was worked out last, so that it is not worked out again at once: of texts, and hashes of words."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-LETTERS = 1 << 20  # of the texts that are remembered at once: some 2,000 descriptions
+LETTERS = 1 << 22  # of the texts that are remembered at once: some 8,000 descriptions
 WORDS, LONGEST = 1 << 17, 40  # words remembered, and the letters of one
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """Values by key; of several that do not fit together the oldest goes. size: of a key or value, as LETTERS."""
+    """Values by key; the oldest go where more than `most` letters of keys are held."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = LETTERS) -> None:
+        self.most = most
         self._values: dict[Key, tuple[Value, int]] = {}
         self._held = 0
 
     def get(self, key: Key, make: Callable[[], Value], size: int) -> Value:
+        """size: letters that it holds."""
         found = self._values.get(key)
         if found is not None:
             return found[0]
         value = make()
         self._values[key] = value, size
         self._held += size
-        while self._held > LETTERS and len(self._values) > 1:
+        while self._held > self.most and len(self._values) > 1:
             self._held -= self._values.pop(next(iter(self._values)))[1]
         return value
 

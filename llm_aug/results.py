@@ -19,12 +19,13 @@ T = TypeVar("T")
 
 def write_results(output: Path, samples: Iterable[Sample], rejects: Iterable[Reject]) -> tuple[int, int]:
     """Returns how many of each there were; equal rows in equal order give equal bytes."""
-    parsed = write_tables(output / "samples.parquet", SAMPLE_SCHEMA, _grouped(samples, samples_table))
-    rejected = write_tables(output / "rejects.parquet", REJECT_SCHEMA, _grouped(rejects, rejects_table))
+    parsed = write_tables(output / "samples.parquet", SAMPLE_SCHEMA, grouped(samples, samples_table))
+    rejected = write_tables(output / "rejects.parquet", REJECT_SCHEMA, grouped(rejects, rejects_table))
     return parsed, rejected
 
 
-def _grouped(rows: Iterable[T], table: Callable[[Iterable[T]], pa.Table]) -> Iterator[pa.Table]:
+def grouped(rows: Iterable[T], table: Callable[[Iterable[T]], pa.Table]) -> Iterator[pa.Table]:
+    """Tables of GROUP_ROWS rows each."""
     stream = iter(rows)
     while group := list(islice(stream, GROUP_ROWS)):
         yield table(group)

@@ -7,6 +7,7 @@ every such user alone and of every such item alone. Whoever knows the ids can lo
 from __future__ import annotations
 
 import hashlib
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ NOTHING: Hashes = np.zeros(0, np.uint64)
 
 def hashes_of(dataset: Dataset) -> Hashes:
     """Of the log's pairs, users and items; sorted. An id hashes by its catalogue: ids of another one are others."""
-    catalogue, log = catalogue_hash(dataset.items["item_id"]), dataset.interactions
+    catalogue, log = catalogue_hash(chain.from_iterable(dataset.values("item_id"))), dataset.interactions
     (user, users), (item, items) = (pd.factorize(log[f"{name}_id"]) for name in ("user", "item"))
     of_users, of_items = _hashed("user", users, catalogue), _hashed("item", items, catalogue)
     return _union(of_users[user] ^ of_items[item], of_users, of_items)

@@ -11,6 +11,7 @@ import math
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,8 @@ def shingles(plain: str) -> Hashes:
     else:
         return np.zeros(0, np.uint64)
     found.sort()
-    return found[np.concatenate([[True], found[1:] != found[:-1]])]
+    distinct: Hashes = found[np.concatenate([[True], found[1:] != found[:-1]])]
+    return distinct
 
 
 def jaccard(one: NDArray[np.generic], other: NDArray[np.generic]) -> float:
@@ -83,7 +85,7 @@ class Overlaps:
         self._rank[np.argsort(counts, kind="stable")] = np.arange(len(counts), dtype=np.int32)
         self._ends = np.asarray(ends)
         self._ranks = np.empty(len(every), np.int32)
-        for start, end in zip(ends, ends[1:], strict=False):
+        for start, end in pairwise(ends):
             self._ranks[start:end] = np.sort(self._rank[np.searchsorted(self._known, every[start:end])])
         self._rows: dict[int, array[int]] = defaultdict(lambda: array("i"))
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from llm_aug.data import Origin, Pair, Reject, Sample
+from llm_aug.data import Origin, Pair, Reject, Sample, Verdict
 
 _PAIR = pa.struct(
     [("user_id", pa.string()), ("item_id", pa.string()), ("timestamp", pa.int64()), ("rating", pa.float64())]
@@ -40,6 +40,14 @@ def samples_table(samples: Iterable[Sample]) -> pa.Table:
         for sample in samples
     ]
     return pa.Table.from_pylist(rows, schema=SAMPLE_SCHEMA)
+
+
+def dropped_table(dropped: Iterable[tuple[Sample, Verdict]]) -> pa.Table:
+    pairs = list(dropped)
+    table = samples_table(sample for sample, _ in pairs)
+    for name, kind in VERDICT_FIELDS:
+        table = table.append_column(name, pa.array([getattr(verdict, name) for _, verdict in pairs], kind))
+    return table
 
 
 def samples_from(table: pa.Table) -> list[Sample]:

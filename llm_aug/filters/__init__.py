@@ -10,20 +10,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import chain, groupby, starmap
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from llm_aug.chosen import chosen, runs
 from llm_aug.data import Dataset, Sample, Verdict
-from llm_aug.files import write_json, write_parquet
+from llm_aug.files import write_json, write_tables
 from llm_aug.filters.borderline import SHOWN, Near, beside, line
 from llm_aug.filters.corpus import corpus
 from llm_aug.filters.reference import Reference, Threshold
+from llm_aug.filters.verdicts import UNASKED, Said
 from llm_aug.registry import check_options, named
-from llm_aug.tables import VERDICT_FIELDS, samples_table
+from llm_aug.results import grouped
+from llm_aug.tables import SAMPLE_SCHEMA, VERDICT_FIELDS, dropped_table, samples_table
 from llm_aug.vectors import Encoder
 
 # In this order: the cheap ones first, so that what they drop is never encoded; `repeat` last, since it compares
@@ -41,6 +48,8 @@ FILTERS = {
     "fidelity": "llm_aug.filters.fidelity:Fidelity",
     "repeat": "llm_aug.filters.repeat:Repeat",
 }
+# Steps whose verdict on a sample depends on no other sample: they are asked for as many as memory has room for.
+ALONE = {"quality", "duplicate", "lexical", "privacy", "language", "facts"}
 Options = Mapping[str, Mapping[str, Any]]
 
 
@@ -59,52 +68,67 @@ class Filter(Protocol):
 
 @dataclass(frozen=True)
 class FilterResult:
-    """verdicts: the final one of each sample. said: per step its verdict on each sample it judged, else None."""
+    """said: per step its verdict on each sample it judged, else None."""
 
-    samples: tuple[Sample, ...]
-    verdicts: tuple[Verdict, ...]
-    said: Mapping[str, tuple[Verdict | None, ...]]
+    samples: Sequence[Sample]
+    said: Mapping[str, Said]
     thresholds: Mapping[str, Mapping[str, Threshold]]
     options: Options
     reference: Reference
 
     @property
-    def kept(self) -> list[Sample]:
-        return [sample for sample, verdict in zip(self.samples, self.verdicts, strict=True) if verdict.keep]
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The final one of each sample."""
+        return tuple(map(self.verdict, range(len(self.samples))))
+
+    def verdict(self, row: int) -> Verdict:
+        return next((one for said in reversed(list(self.said.values())) if (one := said[row])), Verdict(True))
+
+    @cached_property
+    def _fell(self) -> NDArray[np.bool_]:
+        fell = np.zeros(len(self.samples), np.bool_)
+        for said in self.said.values():
+            fell |= said.codes > 0
+        return fell
 
     @property
-    def dropped(self) -> list[tuple[Sample, Verdict]]:
-        return [pair for pair in zip(self.samples, self.verdicts, strict=True) if not pair[1].keep]
+    def kept(self) -> Sequence[Sample]:
+        return chosen(self.samples, np.flatnonzero(~self._fell))
+
+    @property
+    def dropped(self) -> Iterator[tuple[Sample, Verdict]]:
+        return ((self.samples[row], self.verdict(row)) for row in np.flatnonzero(self._fell).tolist())
 
     @property
     def scores(self) -> dict[str, tuple[float | None, ...]]:
         """Per step the score of each sample it judged and scored, else None."""
-        return {step: tuple(one.score if one else None for one in said) for step, said in self.said.items()}
+        return {step: tuple(map(said.score, range(len(said)))) for step, said in self.said.items()}
 
     @property
     def dropped_by(self) -> tuple[str, ...]:
         """Per sample the step that dropped it, '' where it was kept."""
-        found = [""] * len(self.samples)
+        found = np.full(len(self.samples), "", dtype=object)
         for step, said in self.said.items():
-            for row, verdict in enumerate(said):
-                if verdict is not None and not verdict.keep:
-                    found[row] = step
+            found[said.codes > 0] = step
         return tuple(found)
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        return [sample.sample_id for sample in self.samples]
 
     def borderline(self, count: int = SHOWN) -> dict[str, list[Near]]:
         """Per step the samples nearest to each of its thresholds: `count` kept and `count` dropped ones."""
-        ids = [sample.sample_id for sample in self.samples]
         found = {
-            step: beside(step, ids, said, self.thresholds[step], count)
+            step: beside(step, self._ids, said, self.thresholds[step], count)
             for step, said in self.said.items()
             if step in self.thresholds
         }
         return {step: rows for step, rows in found.items() if rows}
 
-    @property
+    @cached_property
     def reasons(self) -> dict[str, int]:
         """How many fell by each reason, most frequent first."""
-        return dict(Counter(verdict.reason for _, verdict in self.dropped).most_common())
+        return dict(Counter(self.verdict(row).reason for row in np.flatnonzero(self._fell).tolist()).most_common())
 
     def at(self, **options: Mapping[str, Any]) -> FilterResult:
         """The verdicts under other thresholds, as in at(fidelity={"copy": 0.95}); no text is encoded twice."""
@@ -112,26 +136,37 @@ class FilterResult:
 
     def write(self, folder: Path) -> None:
         """kept.parquet last: whoever finds it finds the rest."""
-        dropped = samples_table(sample for sample, _ in self.dropped)
-        for name, kind in VERDICT_FIELDS:
-            values = [getattr(verdict, name) for _, verdict in self.dropped]
-            dropped = dropped.append_column(name, pa.array(values, kind))
-        ids = pa.array([sample.sample_id for sample in self.samples], pa.string())
-        columns = {"sample_id": ids, "dropped_by": pa.array(self.dropped_by, pa.string())}
-        for step, scores in self.scores.items():
-            columns[step] = pa.array(scores, pa.float64())
-            nearest = [one.nearest if one else "" for one in self.said[step]]
-            columns[f"{step}_nearest"] = pa.array(nearest, pa.string())
-        write_parquet(folder / "dropped.parquet", dropped)
-        write_parquet(folder / "scores.parquet", pa.table(columns))
+        dropped = pa.schema([*SAMPLE_SCHEMA, *starmap(pa.field, VERDICT_FIELDS)])
+        _write(folder / "dropped.parquet", dropped, grouped(self.dropped, dropped_table))
+        _write(folder / "scores.parquet", *self._scores())
         write_json(folder / "filter.json", self.summary())
         write_json(folder / "corpus.json", corpus(self.kept, self.reference))
-        write_parquet(folder / "kept.parquet", samples_table(self.kept))
+        _write(folder / "kept.parquet", SAMPLE_SCHEMA, grouped(self.kept, samples_table))
+
+    def _scores(self) -> tuple[pa.Schema, Iterator[pa.Table]]:
+        fields = [("sample_id", pa.string()), ("dropped_by", pa.string())]
+        for step in self.said:
+            fields += [(step, pa.float64()), (f"{step}_nearest", pa.string())]
+        schema, fell = pa.schema(fields), self.dropped_by
+
+        def table(rows: Iterable[int]) -> pa.Table:
+            some = np.fromiter(rows, np.int64)
+            columns: list[Any] = [[self._ids[row] for row in some], [fell[row] for row in some]]
+            for said in self.said.values():
+                columns += [pa.array(said.scores[some], from_pandas=True), said.nearest[some]]
+            return pa.table(columns, schema)
+
+        return schema, grouped(range(len(self.samples)), table)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        dropped = int(self._fell.sum())
+        return {"judged": len(self.samples), "kept": len(self.samples) - dropped, "dropped": dropped}
 
     def summary(self) -> dict[str, Any]:
         return {
             "encoder": self.reference.encoder.name,
-            "counts": {"judged": len(self.samples), "kept": len(self.kept), "dropped": len(self.dropped)},
+            "counts": self.counts,
             "reasons": self.reasons,
             "thresholds": {
                 step: {name: asdict(threshold) for name, threshold in thresholds.items()}
@@ -149,8 +184,13 @@ class FilterResult:
 
     def __str__(self) -> str:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in self.reasons.items())
-        counts = f"{len(self.samples)} judged = {len(self.kept)} kept + {len(self.dropped)} dropped"
+        counts = "{judged} judged = {kept} kept + {dropped} dropped".format(**self.counts)
         return f"{counts} ({reasons})" if reasons else counts
+
+
+def _write(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    """A row group at least, as `write_parquet` leaves it."""
+    write_tables(path, schema, chain([next(tables, schema.empty_table())], tables))
 
 
 def run(
@@ -164,29 +204,39 @@ def run(
 
     Raises InputError for an unknown filter or option.
     """
-    return cascade(samples, Reference(training, encoder, tuple(earlier)), options)
+    return cascade(samples, Reference(training, encoder, earlier), options)
 
 
 def cascade(samples: Sequence[Sample], reference: Reference, options: Options | None = None) -> FilterResult:
     """As `run`, with what the reference has measured and encoded before."""
-    samples, options = tuple(samples), options or {}
+    options = options or {}
     filters = _load(reference, options)
-    verdicts = [Verdict(True)] * len(samples)
-    said: dict[str, tuple[Verdict | None, ...]] = {}
+    said = {name: Said(len(samples)) for name in FILTERS}
     thresholds: dict[str, Mapping[str, Threshold]] = {}
-    for name, step in filters.items():
-        rows = [row for row, sample in enumerate(samples) if verdicts[row].keep and step.applies(sample)]
-        found = dict(zip(rows, step.judge([samples[row] for row in rows]), strict=True))
-        said[name] = tuple(found.get(row) for row in range(len(samples)))
-        if rows:
-            limits = step.thresholds.items()  # an infinite one is none
-            thresholds[name] = {limit: one for limit, one in limits if math.isfinite(one.value)}
-        for row, verdict in found.items():
+    kept = np.arange(len(samples))
+    for alone, names in groupby(FILTERS, ALONE.__contains__):
+        steps = {name: filters.pop(name) for name in names}  # what a step has read of the catalogue ends with it
+        for rows, some in runs(samples, kept.tolist()) if alone else [(kept.tolist(), chosen(samples, kept))]:
+            _judge(steps, rows, some, said)
+        for name, step in steps.items():
+            if (said[name].codes != UNASKED).any():
+                limits = step.thresholds.items()  # an infinite one is none
+                thresholds[name] = {limit: one for limit, one in limits if math.isfinite(one.value)}
+            kept = kept[said[name].codes[kept] <= 0]
+    return FilterResult(samples, said, thresholds, options, reference)
+
+
+def _judge(
+    steps: Mapping[str, Filter], rows: Sequence[int], samples: Sequence[Sample], said: Mapping[str, Said]
+) -> None:
+    """One step after the other, each of what those before it kept; rows: of these samples."""
+    left = list(range(len(rows)))
+    for name, step in steps.items():
+        asked = [place for place in left if step.applies(samples[place])]
+        for place, verdict in zip(asked, step.judge(chosen(samples, asked)) if asked else (), strict=True):
             assert verdict.keep == (not verdict.reason), (name, verdict)
-            verdicts[row] = verdict
-    result = FilterResult(samples, tuple(verdicts), said, thresholds, options, reference)
-    assert len(samples) == len(result.kept) + len(result.dropped)
-    return result
+            said[name].put(rows[place], verdict)
+        left = [place for place in left if said[name].codes[rows[place]] <= 0]
 
 
 def _load(reference: Reference, options: Options) -> dict[str, Filter]:

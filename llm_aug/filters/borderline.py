@@ -10,6 +10,7 @@ from llm_aug.data import Verdict
 from llm_aug.filters.reference import Threshold
 
 SHOWN = 10  # on either side of a threshold
+HELD = 1000  # more than are shown, before the nearest of them are picked
 
 # By step and reason ('' where kept) the thresholds that a verdict's score may stand beside; of several the nearest one.
 # A reason that is not here was no matter of degree.
@@ -63,12 +64,15 @@ def beside(
         names = [name for name in DECIDES.get(step, {}).get(verdict.reason, ()) if name in thresholds]
         if names:
             name = min(names, key=lambda one: abs(thresholds[one].value - score))
-            rows[name, verdict.keep].append(Near(sample_id, verdict.keep, name, score, thresholds[name].value))
-    return [
-        near
-        for group in rows.values()
-        for near in sorted(group, key=lambda one: (abs(one.score - one.limit), one.sample_id))[:count]
-    ]
+            group = rows[name, verdict.keep]
+            group.append(Near(sample_id, verdict.keep, name, score, thresholds[name].value))
+            if len(group) == HELD + count:
+                group[:] = _nearest(group, count)
+    return [near for group in rows.values() for near in _nearest(group, count)]
+
+
+def _nearest(group: Iterable[Near], count: int) -> list[Near]:
+    return sorted(group, key=lambda one: (abs(one.score - one.limit), one.sample_id))[:count]
 
 
 def line(threshold: str, rows: Iterable[Near]) -> str:

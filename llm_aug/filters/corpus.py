@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from llm_aug import seeds
+from llm_aug.chosen import chosen
 from llm_aug.data import Sample
 from llm_aug.filters.reference import FEWEST, Reference
 from llm_aug.filters.schema import PAIR_KINDS, TEXT_KINDS
@@ -32,10 +33,12 @@ def corpus(samples: Sequence[Sample], reference: Reference) -> dict[str, Report]
     samples, compared: how many there are, and how many texts of either side were drawn (seeded) to be compared.
     coverage: share of the catalogue that the samples are about or name. *_drift: see `drift`. auc: see `tell_apart`.
     """
-    ordered = sorted(samples, key=lambda sample: sample.sample_id)
+    ids: dict[str, list[tuple[str, int]]] = {}
+    for row, sample in enumerate(samples):
+        ids.setdefault(sample.kind, []).append((sample.sample_id, row))
     reports = {}
     for kind in (*TEXT_KINDS, *PAIR_KINDS):
-        own = [sample for sample in ordered if sample.kind == kind]
+        own = chosen(samples, [row for _, row in sorted(ids.get(kind, ()))])
         if own:
             reports[kind] = (_texts if kind in TEXT_KINDS else _pairs)(kind, own, reference)
     return reports
@@ -102,15 +105,18 @@ def tell_apart(synthetic: Vectors, real: Vectors, subjects: Sequence[str]) -> fl
 def _texts(kind: str, samples: Sequence[Sample], reference: Reference) -> Report:
     real_subjects, real_texts = _real(kind, reference)
     popular = _popularity(reference)
-    written = [sample.text or "" for sample in samples]
-    told: Report = {"samples": len(samples), "length_drift": drift(_lengths(written), _lengths(real_texts))}
+    subjects, lengths = [], []
+    for sample in samples:
+        subjects.append(sample.subject)
+        lengths.append(len(words(sample.text or "")))
+    told: Report = {"samples": len(samples), "length_drift": drift(lengths, _lengths(real_texts))}
     if kind == "description":
-        told["coverage"] = len({sample.subject for sample in samples}) / len(reference.ids)
-        told["popularity_drift"] = drift([popular[s.subject] for s in samples], [popular[i] for i in reference.ids])
-    size = min(MOST, len(written), len(real_texts) or MOST)
-    some, others = (_drawn(size, len(texts), kind, side) for side, texts in (("new", written), ("real", real_texts)))
+        told["coverage"] = len(set(subjects)) / len(reference.ids)
+        told["popularity_drift"] = drift([popular[one] for one in subjects], [popular[i] for i in reference.ids])
+    size = min(MOST, len(samples), len(real_texts) or MOST)
+    some, others = (_drawn(size, of, kind, side) for side, of in (("new", len(samples)), ("real", len(real_texts))))
     sides = {
-        "synthetic": ([samples[row].subject for row in some], [written[row] for row in some]),
+        "synthetic": ([subjects[row] for row in some], [samples[row].text or "" for row in some]),
         "real": ([real_subjects[row] for row in others], [real_texts[row] for row in others]),
     }
     vectors = {side: reference.encode(texts) for side, (_, texts) in sides.items() if texts}
@@ -153,18 +159,18 @@ def _pairs(kind: str, samples: Sequence[Sample], reference: Reference) -> Report
     return _rounded(told)
 
 
-def _real(kind: str, reference: Reference) -> tuple[list[str], list[str]]:
+def _real(kind: str, reference: Reference) -> tuple[Sequence[str], Sequence[str]]:
     """Subjects and texts: descriptions (facts where a catalogue has none), reviews of the log; of profiles none."""
     log = reference.training.interactions
+    subjects, texts = reference.ids, reference.descriptions
     if kind == "description":
-        texts = reference.descriptions if any(map(str.strip, reference.descriptions)) else reference.facts
-        rows = zip(reference.ids, texts, strict=True)
+        texts = texts if any(map(str.strip, texts)) else reference.facts
     elif kind == "review" and "review" in log:
-        rows = zip(log["item_id"], log["review"], strict=True)
+        subjects, texts = log["item_id"].tolist(), log["review"].tolist()
     else:
         return [], []
-    told = [(subject, text) for subject, text in rows if not is_blank(text)]
-    return [subject for subject, _ in told], [text for _, text in told]
+    told = [row for row, text in enumerate(texts) if not is_blank(text)]
+    return chosen(subjects, told), chosen(texts, told)
 
 
 def _popularity(reference: Reference) -> Mapping[str, int]:

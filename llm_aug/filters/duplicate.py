@@ -10,6 +10,7 @@ from typing import ClassVar
 from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import Reference, Threshold
 from llm_aug.filters.schema import TEXT_KINDS
+from llm_aug.recent import digest
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,16 @@ class Duplicate:
         return sample.kind in TEXT_KINDS
 
     @cached_property
-    def _catalogue(self) -> dict[str, str]:
-        """The first item with each description or title."""
-        found: dict[str, str] = {}
-        for texts in (self.reference.descriptions, self.reference.training.items["title"]):
+    def _catalogue(self) -> dict[bytes, str]:
+        """By what it reads the first item with each description or title."""
+        found: dict[bytes, str] = {}
+        for column in ("description", "title"):
+            texts = (str(text) for part in self.reference.training.values(column) for text in part)
             for text, item in zip(texts, self.reference.ids, strict=True):
-                found.setdefault(self.reference.read(str(text)), item)
-        found.pop("", None)
+                if read := self.reference.read(text):
+                    found.setdefault(digest(read), item)
         return found
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        nearest = [self._catalogue.get(self.reference.read(sample.text)) for sample in samples]
+        nearest = [self._catalogue.get(digest(self.reference.read(sample.text))) for sample in samples]
         return [Verdict(True) if item is None else Verdict(False, "exact_duplicate", 1.0, item) for item in nearest]

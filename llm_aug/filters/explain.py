@@ -51,7 +51,7 @@ def from_result(result: FilterResult, sample_id: str) -> Explained:
     said = {step: Said(verdict.score, verdict.nearest) for step, verdict in verdicts.items()}
     near = {one.nearest for one in said.values()}
     others = {sample.sample_id: sample for sample in result.samples if sample.sample_id in near}
-    encoder, reason = result.reference.encoder.name, result.verdicts[row].reason
+    encoder, reason = result.reference.encoder.name, result.verdict(row).reason
     return Explained(result.samples[row], said, result.dropped_by[row], reason, result.thresholds, others, encoder)
 
 

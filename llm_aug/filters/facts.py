@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
-from llm_aug.data import Sample, Verdict, item_texts
+from llm_aug.data import Sample, Verdict, item_text
 from llm_aug.facts import Known, Vocabulary, invented_names, invented_numbers, known, lost_quantities
 from llm_aug.filters.reference import FEWEST, Reference, Threshold, threshold
+from llm_aug.recent import Recent
 
+REMEMBERED = 1 << 20  # letters of items whose facts are remembered, which take some 30 bytes each
 _SEPARATORS = re.compile(r"[|;,]")
 
 
@@ -36,7 +38,7 @@ class Facts:
 
     reference: Reference
     config: FactsConfig
-    _rows: dict[str, Known] = field(default_factory=dict)
+    _rows: Recent[str, Known] = field(default_factory=lambda: Recent(REMEMBERED))
     Config: ClassVar = FactsConfig
 
     def applies(self, sample: Sample) -> bool:
@@ -57,22 +59,14 @@ class Facts:
     @cached_property
     def _vocabulary(self) -> Vocabulary:
         training = self.reference.training
-        values = {
-            part.strip()
-            for column in training.attributes
-            for cell in training.items[column].drop_duplicates()
-            for part in _SEPARATORS.split(str(cell))
-        }
-        return Vocabulary.of(self.reference.descriptions, map(str, training.items["title"]), sorted(values))
-
-    @cached_property
-    def _texts(self) -> list[str]:
-        return item_texts(self.reference.training)
+        cells = (str(cell) for column in training.attributes for part in training.values(column) for cell in set(part))
+        values = {part.strip() for cell in cells for part in _SEPARATORS.split(cell)}
+        titles = (str(title) for part in training.values("title") for title in part)
+        return Vocabulary.of(self.reference.descriptions, titles, sorted(values))
 
     def _known(self, item: str) -> Known:
-        if item not in self._rows:
-            self._rows[item] = known(self._texts[self.reference.row[item]])
-        return self._rows[item]
+        text = item_text(self.reference.item(self.reference.row[item]), self.reference.training.attributes)
+        return self._rows.get(item, lambda: known(text), len(text))
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         return [self._verdict(sample.subject, sample.text or "") for sample in samples]

@@ -62,12 +62,11 @@ class Fidelity:
     def _measured(self) -> Threshold:
         """What honest rewrites have: real descriptions with half of their sentences."""
         reference = self.reference
-        parts = {row: sentences(text) for row, text in enumerate(reference.descriptions)}
-        rows = [row for row, said in parts.items() if len(said) > 1]
+        rows = [row for row, text in enumerate(reference.descriptions) if len(sentences(text)) > 1]
         if len(rows) < FEWEST:
             return Threshold(MARGIN, f"default: only {len(rows)} real descriptions of several sentences")
         drawn = seeds.generator(0, "fidelity").permutation(rows)[:SHORTENED]
-        vectors = reference.encode([" ".join(parts[row][::2]) for row in drawn])
+        vectors = reference.encode([" ".join(sentences(reference.descriptions[row])[::2]) for row in drawn])
         usable = finite(vectors)
         margins = np.maximum(*(self._margins(vectors[usable], drawn[usable], base)[0] for base in reference.faces))
         found = float(np.quantile(margins, QUANTILE)) if len(margins) else MARGIN
@@ -80,7 +79,10 @@ class Fidelity:
         reference = self.reference
         vectors, usable = judged(samples, reference)
         own = np.array([reference.row[sample.subject] for sample in samples])
-        copied = (vectors * reference.source_vectors[own]).sum(axis=1)
+        copied = np.zeros(len(own), np.float32)
+        for start in range(0, len(own), BLOCK):
+            some = slice(start, start + BLOCK)
+            copied[some] = (vectors[some] * reference.source_vectors[own[some]]).sum(axis=1)
         verdicts = [Verdict(False, "no_vector")] * len(samples)
         faces = [self._margins(vectors[usable], own[usable], base) for base in reference.faces]
         for order, row in enumerate(np.flatnonzero(usable).tolist()):

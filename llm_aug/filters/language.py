@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_aug.chosen import chosen
 from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import FEWEST, Reference, Threshold, threshold
 from llm_aug.filters.schema import TEXT_KINDS
@@ -125,8 +126,9 @@ class Language:
         return sample.kind in TEXT_KINDS and _has_language(sample.text or "")
 
     @cached_property
-    def _told(self) -> list[str]:
-        return [text for text in self.reference.descriptions if _has_language(text)]
+    def _told(self) -> Sequence[str]:
+        texts = self.reference.descriptions
+        return chosen(texts, [row for row, text in enumerate(texts) if _has_language(text)])
 
     @cached_property
     def _letters(self) -> Letters:

@@ -42,13 +42,18 @@ class Lexical:
         measured = Threshold(1.0, "") if self.config.overlap is not None else self.reference.overlap
         return {"overlap": threshold(self.config.overlap, measured.value, measured.source)}
 
+    @cached_property
+    def _overlaps(self) -> Overlaps:
+        limit, texts = self.thresholds["overlap"].value, self.reference.descriptions
+        overlaps = Overlaps(map(self.reference.read, texts), max(limit - BELOW, BELOW))
+        for row in range(len(texts)):
+            overlaps.add(row)
+        return overlaps
+
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         if not samples:
             return []
-        limit, reference = self.thresholds["overlap"].value, self.reference
-        overlaps = Overlaps([reference.read(text) for text in reference.descriptions], max(limit - BELOW, BELOW))
-        for row in range(len(reference.ids)):
-            overlaps.add(row)
+        limit, reference, overlaps = self.thresholds["overlap"].value, self.reference, self._overlaps
         verdicts = []
         for sample in samples:
             own = reference.row.get(sample.subject)

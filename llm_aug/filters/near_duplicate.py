@@ -51,8 +51,9 @@ class NearDuplicate:
         verdicts = [Verdict(False, "no_vector")] * len(samples)
         base = reference.source_vectors
         scores, rows = reference.nearest_items(vectors[usable], base, NEIGHBOURS + 1)
+        subjects = [reference.row.get(sample.subject) for sample in samples]
         for position, near, found in zip(np.flatnonzero(usable).tolist(), scores, rows, strict=True):
-            own = reference.row.get(samples[position].subject)
+            own = subjects[position]
             others = [(score, row) for score, row in zip(near.tolist(), found.tolist(), strict=True) if row != own]
             copied = [
                 (score, row)

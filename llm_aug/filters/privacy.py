@@ -59,9 +59,8 @@ class Privacy:
         return Presidio() if self.config.presidio else None
 
     @cached_property
-    def _columns(self) -> list[list[str]]:
-        items = self.reference.training.items
-        return [[str(value) for value in items[name]] for name in items.columns if name != "item_id"]
+    def _columns(self) -> list[str]:
+        return [name for name in self.reference.training.columns if name != "item_id"]
 
     @cached_property
     def _passages(self) -> Passages:
@@ -69,14 +68,18 @@ class Privacy:
 
     def _training(self) -> Iterator[tuple[str, str]]:
         for column in self._columns:
-            yield from zip(self.reference.ids, column, strict=True)
+            values = (str(value) for part in self.reference.training.values(column) for value in part)
+            yield from zip(self.reference.ids, values, strict=True)
         log = self.reference.training.interactions
         if "review" in log:
             yield from zip(log["item_id"], map(str, log["review"]), strict=True)
 
     def _own(self, subject: str) -> list[str]:
         row = self.reference.row.get(subject)
-        return [] if row is None else [column[row] for column in self._columns]
+        if row is None:
+            return []
+        item = self.reference.item(row)
+        return [str(item[name]) for name in self._columns]
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         return [self._verdict(sample.text or "", self._own(sample.subject)) for sample in samples]

@@ -141,17 +141,15 @@ class Quality:
     @cached_property
     def thresholds(self) -> dict[str, Threshold]:
         """Quantiles of the real descriptions, kept between bounds: a catalogue of stubs must not ask for stubs."""
-        told = [text for text in self.reference.descriptions if text.strip()]
-        if len(told) < FEWEST:
-            low, high, loops, whole, of = 4.0, 400.0, 0.3, 0.0, f"default: only {len(told)} real descriptions"
+        counts, loop, ends = self._measured
+        if len(counts) < FEWEST:
+            low, high, loops, whole, of = 4.0, 400.0, 0.3, 0.0, f"default: only {len(counts)} real descriptions"
         else:
-            said = [self.reference.read(text).split() for text in told]
-            counts = [len(one) for one in said]
             low = float(np.clip(np.floor(np.quantile(counts, 0.01)), 4, 10))
             high = float(np.clip(np.ceil(2 * np.quantile(counts, 0.99)), 100, 2000))
-            loops = float(np.clip(np.quantile([repetition(one) for one in said], 0.999), 0.2, 0.5))
-            whole = float(np.mean([is_whole(text.rstrip()) for text in told]))
-            of = f"of {len(told)} real descriptions"
+            loops = float(np.clip(np.quantile(loop, 0.999), 0.2, 0.5))
+            whole = float(np.mean(ends))
+            of = f"of {len(counts)} real descriptions"
         return {
             "min_words": threshold(self.config.min_words, low, f"1% quantile {of}, kept in 4 to 10"),
             "max_words": threshold(self.config.max_words, high, f"twice the 99% quantile {of}, kept in 100 to 2000"),
@@ -162,6 +160,18 @@ class Quality:
                 f"{whole:.1%} {of} end whole; 1 from {WHOLE:.0%} on, else where the item's own does",
             ),
         }
+
+    @property
+    def _measured(self) -> tuple[list[int], list[float], list[bool]]:
+        """Of each real description its words, the share of them that repeats, and whether it ends whole."""
+        counts, loops, ends = [], [], []
+        for text in self.reference.descriptions:
+            if text.strip():
+                said = self.reference.read(text).split()
+                counts.append(len(said))
+                loops.append(repetition(said))
+                ends.append(is_whole(text.rstrip()))
+        return counts, loops, ends
 
     @cached_property
     def _instructions(self) -> dict[tuple[str, ...], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_aug.data import Dataset, Sample, item_texts
+from llm_aug.chosen import chosen, told
+from llm_aug.data import Dataset, Sample, item_text
 from llm_aug.errors import InputError
+from llm_aug.recent import Recent, digest
 from llm_aug.shingles import Overlaps
 from llm_aug.text import normalised
-from llm_aug.vectors import Encoder, Index, Vectors, finite, nearest, unit
+from llm_aug.vectors import SHARD, Encoder, Index, Vectors, finite, nearest, unit
 
 FEWEST = 20  # a quantile of fewer texts says nothing
 
@@ -35,38 +37,48 @@ def threshold(given: float | None, measured: float, source: str) -> Threshold:
 class Reference:
     """training: the catalogue is judged against, the interactions too. encoder: asked once for every distinct text.
 
-    earlier: samples that an earlier run kept, which count as kept before any sample of this one.
+    earlier: samples that an earlier run kept, which count as kept before any sample of this one. In memory the ids of
+    the items and vectors: of texts, of samples' texts that read alike, and by item of its sources and facts.
     """
 
     training: Dataset
     encoder: Encoder
-    earlier: tuple[Sample, ...] = ()
-    _vectors: dict[str, Vectors] = field(default_factory=dict)
-    _reads: dict[str, str] = field(default_factory=dict)
-    _speakers: dict[str, str] = field(default_factory=dict)
+    earlier: Sequence[Sample] = ()
+    _vectors: dict[bytes, Vectors] = field(default_factory=dict)
+    _reads: Recent[str, str] = field(default_factory=Recent)
+    _spoken: dict[bytes, Vectors] = field(default_factory=dict)
 
     @cached_property
     def ids(self) -> list[str]:
-        return list(self.training.items["item_id"])
+        return [item for part in self.training.values("item_id") for item in part]
 
     @cached_property
     def row(self) -> dict[str, int]:
-        """Item id -> its row in every array below."""
+        """Item id -> its row in every sequence below."""
         return {item: row for row, item in enumerate(self.ids)}
 
-    @cached_property
-    def descriptions(self) -> list[str]:
-        return [str(text) for text in self.training.items["description"]]
+    def item(self, row: int) -> dict[str, Any]:
+        return next(iter(self.training.rows([row])))
 
     @cached_property
-    def facts(self) -> list[str]:
+    def descriptions(self) -> Sequence[str]:
+        return self._told(lambda item: str(item["description"]))
+
+    @cached_property
+    def facts(self) -> Sequence[str]:
         """Title and attributes of each item."""
-        return item_texts(Dataset(self.training.items.assign(description=""), self.training.interactions))
+        return self._told(self._facts_of)
 
     @cached_property
-    def sources(self) -> list[str]:
+    def sources(self) -> Sequence[str]:
         """What a rewrite of each item starts from: its description, or its facts where there is none."""
-        return [told if told.strip() else known for told, known in zip(self.descriptions, self.facts, strict=True)]
+        return self._told(lambda item: text if (text := str(item["description"])).strip() else self._facts_of(item))
+
+    def _told(self, tell: Callable[[Mapping[str, Any]], str]) -> Sequence[str]:
+        return told(self.training, len(self.ids), tell)
+
+    def _facts_of(self, item: Mapping[str, Any]) -> str:
+        return item_text({**item, "description": ""}, self.training.attributes)
 
     @cached_property
     def fact_vectors(self) -> Vectors:
@@ -81,17 +93,31 @@ class Reference:
         return self.source_vectors, self.fact_vectors
 
     def read(self, text: str | None) -> str:
-        """`text.normalised`, of each text once: equal for texts that read the same."""
+        """`text.normalised`, of each text once while it is remembered: equal for texts that read the same."""
         text = text or ""
-        found = self._reads.get(text)
-        return self._reads.setdefault(text, normalised(text)) if found is None else found
+        return self._reads.get(text, lambda: normalised(text), len(text))
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """[len(texts), d], unit rows; a row that is not `finite` has to be rejected by the caller."""
-        missing = [text for text in dict.fromkeys(texts) if text not in self._vectors]
-        if missing:
-            self._vectors.update(zip(missing, self.encoder.encode(missing), strict=True))
-        return np.stack([self._vectors[text] for text in texts]) if texts else np.zeros((0, 1), np.float32)
+    def encode(self, texts: Iterable[str]) -> Vectors:
+        """[texts, d], unit rows; a row that is not `finite` has to be rejected by the caller."""
+        return _stacked([self._vectors[key] for key in self._encoded(texts)])
+
+    def _encoded(self, texts: Iterable[str]) -> list[bytes]:
+        """The digest of each text, which then has a vector; SHARD of those without one are in memory at once."""
+        keys: list[bytes] = []
+        missing: dict[bytes, str] = {}
+        for text in texts:
+            keys.append(digest(text))
+            if keys[-1] not in self._vectors:
+                missing[keys[-1]] = text
+                if len(missing) == SHARD:
+                    self._encode(missing)
+                    missing = {}
+        self._encode(missing)
+        return keys
+
+    def _encode(self, texts: Mapping[bytes, str]) -> None:
+        if texts:
+            self._vectors.update(zip(texts, self.encoder.encode(list(texts.values())), strict=True))
 
     def nearest_items(self, queries: Vectors, base: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
         """As `Index.search` over items, without those that have no vector."""
@@ -103,15 +129,27 @@ class Reference:
 
     def encode_samples(self, samples: Sequence[Sample]) -> Vectors:
         """As `encode`; of texts that read the same, the first by sample id is encoded and speaks for the others."""
-        reads = [self.read(sample.text) or (sample.text or "") for sample in samples]
-        for row in sorted(range(len(samples)), key=lambda row: samples[row].sample_id):
-            self._speakers.setdefault(reads[row], samples[row].text or "")
-        return self.encode([self._speakers[read] for read in reads])
+        ids, reads = [], []
+        for sample in samples:
+            ids.append(sample.sample_id)
+            reads.append(digest(self.read(sample.text) or (sample.text or "")))
+        new: dict[bytes, int] = {}
+        for row in sorted(range(len(ids)), key=ids.__getitem__):
+            if reads[row] not in self._spoken:
+                new.setdefault(reads[row], row)
+        rows = sorted(new.values())
+        keys = self._encoded(sample.text or "" for sample in chosen(samples, rows))
+        self._spoken.update((reads[row], self._vectors[key]) for row, key in zip(rows, keys, strict=True))
+        return _stacked([self._spoken[read] for read in reads])
 
     @cached_property
-    def _distinct(self) -> list[str]:
+    def _distinct(self) -> Sequence[str]:
         """Descriptions, one of those that read the same."""
-        return list({self.read(text): text for text in self.descriptions if self.read(text)}.values())
+        found: dict[bytes, int] = {}
+        for row, text in enumerate(self.descriptions):
+            if read := self.read(text):
+                found[digest(read)] = row
+        return chosen(self.descriptions, list(found.values()))
 
     @cached_property
     def closeness(self) -> Threshold:
@@ -125,11 +163,15 @@ class Reference:
     def overlap(self) -> Threshold:
         """Above this Jaccard index of shingles, two descriptions count as the same one: see `lexical`."""
         lowest = OVERLAP[0] / 2
-        overlaps = Overlaps([self.read(text) for text in self._distinct], lowest)
+        overlaps = Overlaps(map(self.read, self._distinct), lowest)
         for row in range(len(self._distinct)):
             overlaps.add(row)
         scores = [max((score for score, _ in overlaps.of(row)), default=0.0) for row in range(len(self._distinct))]
         return _among_items(np.array(scores), f"overlap (from {lowest})", *OVERLAP)
+
+
+def _stacked(vectors: Sequence[Vectors]) -> Vectors:
+    return np.stack(vectors) if vectors else np.zeros((0, 1), np.float32)
 
 
 QUANTILE = 0.999  # of the texts that are there, so few count as a copy of another
@@ -152,4 +194,5 @@ def judged(samples: Sequence[Sample], reference: Reference) -> tuple[Vectors, ND
     """Vectors of the samples' texts (unit, zero where unusable) and which of them are usable."""
     vectors = reference.encode_samples(samples)
     usable = finite(vectors)
-    return unit(np.where(usable[:, None], vectors, 0)), usable
+    vectors[~usable] = 0
+    return unit(vectors), usable

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from llm_aug.chosen import chosen, joined
 from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import Reference, Threshold, judged, threshold
 from llm_aug.filters.schema import TEXT_KINDS
 from llm_aug.greedy import keep_first
+from llm_aug.recent import digest
 from llm_aug.shingles import Overlaps, jaccard, shingles
 from llm_aug.vectors import Vectors
 
@@ -51,6 +54,9 @@ class Repeat:
     def applies(self, sample: Sample) -> bool:
         return sample.kind in TEXT_KINDS
 
+    def _is_known(self, sample: Sample) -> bool:
+        return self.applies(sample) and bool(self.reference.read(sample.text))
+
     @cached_property
     def thresholds(self) -> dict[str, Threshold]:
         given = self.config
@@ -65,15 +71,15 @@ class Repeat:
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         if not samples:
             return []
-        earlier = [
-            sample for sample in self.reference.earlier if self.applies(sample) and self.reference.read(sample.text)
-        ]
-        asked = [*earlier, *samples]
+        known = [row for row, sample in enumerate(self.reference.earlier) if self._is_known(sample)]
+        earlier = chosen(self.reference.earlier, known)
+        asked = joined([earlier, samples])
         vectors, usable = judged(asked, self.reference)
-        order = sorted(range(len(asked)), key=lambda row: (row >= len(earlier), asked[row].sample_id))
+        ids = [sample.sample_id for sample in asked]
+        order = sorted(range(len(asked)), key=lambda row: (row >= len(earlier), ids[row]))
         order = [row for row in order if usable[row]]
         settled = int(usable[: len(earlier)].sum())
-        kept = _Kept([asked[row] for row in order], self.reference, self.thresholds)
+        kept = _Kept(chosen(asked, order), self.reference, self.thresholds)
         for place in range(settled):
             kept.add(place)
         reach = min(self.thresholds[name].value for name in ("similarity", "same_subject")) - BELOW
@@ -88,17 +94,29 @@ class _Kept:
     """What was kept so far, by its text, its shingles and its subject; asked once for each sample in order."""
 
     def __init__(self, samples: Sequence[Sample], reference: Reference, thresholds: dict[str, Threshold]) -> None:
-        self.samples, self.reference, self.thresholds = samples, reference, thresholds
-        self.reads = [(sample.kind, reference.read(sample.text)) for sample in samples]
-        self.first: dict[tuple[str, str], int] = {}
-        self.overlaps = Overlaps([read for _, read in self.reads], thresholds["overlap"].value)
-        self.items = np.array([reference.row.get(sample.subject, -1) for sample in samples])
-        self.subjects = np.array([sample.subject for sample in samples], dtype=object)
-        self.kinds = np.array([sample.kind for sample in samples], dtype=object)
+        self.reference, self.thresholds = reference, thresholds
+        self.first: dict[tuple[str, bytes], int] = {}
+        self.ids: list[str] = []
+        self.reads: list[bytes] = []
+        kinds: list[str] = []
+        subjects: list[str] = []
+
+        def plain() -> Iterator[str]:
+            for sample in samples:
+                read = reference.read(sample.text)
+                self.ids.append(sample.sample_id)
+                self.reads.append(digest(read))
+                kinds.append(sample.kind)
+                subjects.append(sample.subject)
+                yield read
+
+        self.overlaps = Overlaps(plain(), thresholds["overlap"].value)
+        self.items = np.array([reference.row.get(subject, -1) for subject in subjects])
+        self.subjects, self.kinds = pd.factorize(np.array(subjects, dtype=object))[0], np.array(kinds, dtype=object)
         self.verdicts: dict[int, Verdict] = {}
 
     def add(self, row: int) -> None:
-        self.first.setdefault(self.reads[row], row)
+        self.first.setdefault((self.kinds[row], self.reads[row]), row)
         self.overlaps.add(row)
 
     def stays(self, row: int, rivals: NDArray[np.int64], scores: Vectors) -> bool:
@@ -109,12 +127,12 @@ class _Kept:
         return verdict.keep
 
     def _by_wording(self, row: int) -> Verdict | None:
-        first = self.first.get(self.reads[row])
+        first = self.first.get((self.kinds[row], self.reads[row]))
         if first is not None:
-            return Verdict(False, "repeated_text", 1.0, self.samples[first].sample_id)
+            return Verdict(False, "repeated_text", 1.0, self.ids[first])
         for score, rival in self.overlaps.of(row):
             if self.kinds[rival] == self.kinds[row] and score >= self._shared(row, rival):
-                return Verdict(False, "lexical_repeat", score, self.samples[rival].sample_id)
+                return Verdict(False, "lexical_repeat", score, self.ids[rival])
         return None
 
     def _shared(self, row: int, rival: int) -> float:
@@ -132,7 +150,7 @@ class _Kept:
         repeated = scores >= self._limits(row, rivals)
         choice = int(np.argmax(np.where(repeated, scores, scores - 2 * repeated.any())))
         reason = "near_repeat" if repeated.any() else ""
-        return Verdict(not reason, reason, float(scores[choice]), self.samples[rivals[choice]].sample_id)
+        return Verdict(not reason, reason, float(scores[choice]), self.ids[rivals[choice]])
 
     def _limits(self, row: int, rivals: NDArray[np.int64]) -> NDArray[np.float64]:
         """[rivals]: the cosine from which each is repeated."""

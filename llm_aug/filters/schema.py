@@ -37,15 +37,16 @@ class Schema:
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         """Of several sound samples under one id, the first by its content stays, whatever the order they come in."""
-        reasons = [self._fault(sample) for sample in samples]
+        ids, reasons = [], []
+        for sample in samples:
+            ids.append(sample.sample_id)
+            reasons.append(self._fault(sample))
         sound = [row for row, reason in enumerate(reasons) if not reason]
-        counts = Counter(samples[row].sample_id for row in sound)
+        counts = Counter(ids[row] for row in sound)
         taken: set[str] = set()
-        for row in sorted(
-            (row for row in sound if counts[samples[row].sample_id] > 1), key=lambda row: repr(samples[row])
-        ):
-            reasons[row] = "repeated_id" if samples[row].sample_id in taken else ""
-            taken.add(samples[row].sample_id)
+        for row in sorted((row for row in sound if counts[ids[row]] > 1), key=lambda row: repr(samples[row])):
+            reasons[row] = "repeated_id" if ids[row] in taken else ""
+            taken.add(ids[row])
         return [Verdict(not reason, reason) for reason in reasons]
 
     def _fault(self, sample: Sample) -> str:

@@ -6,7 +6,8 @@ A foreign pair is one sample: {"sample_id": "foreign/0", "kind": "interactions",
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from llm_aug.chosen import spooled
 from llm_aug.clean_values import broken, identifiers, numbers, seconds
 from llm_aug.data import KINDS, Origin, Pair, Sample
 from llm_aug.errors import InputError, did_you_mean
-from llm_aug.files import read_parquet
+from llm_aug.files import parquet_batches
 from llm_aug.sources.table import read_table
+from llm_aug.spool import Spool
 from llm_aug.stage import checked
 from llm_aug.tables import SAMPLE_SCHEMA, samples_from
 
@@ -53,11 +56,24 @@ def read_samples(source: Path) -> list[Sample]:
 
     Raises InputError on a missing column, on the first bad row, and where a stage of ours wrote another file.
     """
+    return list(_read(source))
+
+
+def store_samples(source: Path, folder: Path) -> Sequence[Sample]:
+    """As `read_samples`, on the disk of the folder; foreign ones are in memory once while they are read."""
+    spool = Spool(folder)
+    for sample in _read(source):
+        spool.append(sample)
+    return spooled(spool)
+
+
+def _read(source: Path) -> Iterable[Sample]:
     path = _file(source)
     checked(path)
-    table = read_parquet(path)
-    if set(SAMPLE_SCHEMA.names) <= set(table.column_names):
-        return _ours(path, table)
+    tables = parquet_batches(path)
+    first = next(tables)
+    if set(SAMPLE_SCHEMA.names) <= set(first.column_names):
+        return _ours(path, chain([first], tables))
     frame = read_table(path).frame
     if {"subject", "text"} <= set(frame.columns):
         return _texts(path, frame)
@@ -78,17 +94,29 @@ def _file(source: Path) -> Path:
     raise InputError(f"{source} holds no samples: it has none of {', '.join(FILES)}")
 
 
-def _ours(path: Path, table: pa.Table) -> list[Sample]:
+def _ours(path: Path, tables: Iterable[pa.Table]) -> Iterator[Sample]:
+    """The checks are of the whole file, hence at its end."""
+    kinds: set[str] = set()
+    faults: dict[str, list[NDArray[np.bool_]]] = {what: [] for what in FAULTS}
+    ids: list[str] = []
+    for table in tables:
+        samples = _samples_of(path, table)
+        kinds.update(str(sample.kind) for sample in samples)
+        for what, has in FAULTS.items():
+            faults[what].append(np.fromiter((has(sample) for sample in samples), np.bool_, len(samples)))
+        ids += [sample.sample_id for sample in samples]
+        yield from samples
+    _check_kinds(path, kinds)
+    for what, found in faults.items():
+        _refuse(path, np.concatenate(found), what)
+    _refuse(path, pd.Series(ids, dtype=object).duplicated().to_numpy(), "a sample_id that stands there before")
+
+
+def _samples_of(path: Path, table: pa.Table) -> list[Sample]:
     try:
-        samples = samples_from(table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA))
+        return samples_from(table.select(SAMPLE_SCHEMA.names).cast(SAMPLE_SCHEMA))
     except (pa.ArrowException, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise InputError(f"{path} has the columns of our samples, but not their content: {error}") from error
-    _check_kinds(path, [sample.kind for sample in samples])
-    for what, has in FAULTS.items():
-        _refuse(path, np.fromiter((has(sample) for sample in samples), np.bool_, len(samples)), what)
-    ids = pd.Series([sample.sample_id for sample in samples], dtype=object)
-    _refuse(path, ids.duplicated().to_numpy(), "a sample_id that stands there before")
-    return samples
 
 
 def _texts(path: Path, frame: pd.DataFrame) -> list[Sample]:
@@ -151,7 +179,7 @@ def _times(path: Path, frame: pd.DataFrame) -> list[int | None]:
     return [None if pd.isna(value) else int(value) for value in values]
 
 
-def _check_kinds(path: Path, kinds: list[Any]) -> None:
+def _check_kinds(path: Path, kinds: Iterable[Any]) -> None:
     unknown = sorted({str(kind) for kind in kinds} - set(KINDS))
     if unknown:
         raise InputError(f"{path}: there is no kind of sample {unknown[0]!r}; {did_you_mean(unknown[0], KINDS)}")
