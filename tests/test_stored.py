@@ -140,11 +140,18 @@ def test_an_empty_catalogue_and_a_damaged_one_say_what_they_are(folder: Path) ->
         list(stored(folder).values("title"))
 
 
-def write_large(folder: Path, mebibytes: int) -> Path:
-    """A split of items whose descriptions have 8 KiB each, in one row group, as `split` would write it."""
+def write_large(folder: Path, mebibytes: int, own: bool = False) -> Path:
+    """A split of items whose descriptions have 8 KiB each, in one row group, as `split` would write it.
+
+    own: whether the words of each are its own.
+    """
     items, text = mebibytes * 128, "the quiet harbour of old paper boats waits for rain "
     random = np.random.default_rng(0)
-    descriptions = [f"Item {row} {random.bytes(2048).hex()} {text * 79}" for row in range(items)]
+    descriptions = (
+        [f"harbour{row} paper{row} boats{row} " * (8192 // 24) for row in range(items)]
+        if own
+        else [f"Item {row} {random.bytes(2048).hex()} {text * 79}" for row in range(items)]
+    )
     ids = [f"i{row}" for row in range(items)]
     frame = tidy_items(pd.DataFrame({"item_id": ids, "title": ids, "description": descriptions}))
     nothing = tidy_interactions(pd.DataFrame({"user_id": [], "item_id": []}))
