@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_aug.data import Dataset, Sample
-from llm_aug.spool import Spool
 
 T = TypeVar("T")
 Numbers = Sequence[int] | NDArray[np.int64]
@@ -55,10 +54,6 @@ def joined(parts: Sequence[Sequence[T]]) -> Sequence[T]:
         return parts[part][number - ends[part]]
 
     return Rows(get, range(ends[-1]))
-
-
-def spooled(spool: Spool) -> Sequence[Any]:
-    return Rows(spool.__getitem__, range(len(spool)))
 
 
 def told(dataset: Dataset, count: int, tell: Callable[[Mapping[str, Any]], str]) -> Sequence[str]:

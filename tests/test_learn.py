@@ -109,5 +109,5 @@ def test_what_is_learnt_tells_styles_and_wordings_apart() -> None:
 
 
 def test_nothing_to_learn_is_an_error_that_names_the_task() -> None:
-    with pytest.raises(InputError, match="task 'rewrite' finds no example of style 'describe' in this split: no item"):
-        learn.examples_of(recipe("rewrite/describe"), planted_split())
+    with pytest.raises(InputError, match="task 'rewrite' finds no example of style 'condense' in this split: no item"):
+        learn.examples_of(recipe("rewrite/condense"), planted_split())

@@ -205,7 +205,7 @@ def test_without_descriptions_there_is_nothing_to_learn_rewriting_from(tmp_path:
     table = pd.read_csv(source / "items.csv").drop(columns="description")
     table.to_csv(source / "items.csv", index=False)
     data, model = {"source": str(source), "columns": {"item_id": "asin"}}, write_script(tmp_path / "script.json")
-    recipe = recipe_of(data=data, model=model, finetune={"tasks": ["rewrite"]})
+    recipe = recipe_of(data=data, model=model, finetune={"tasks": ["rewrite/condense"]})
     pipeline.prepare(recipe, tmp_path / "data")
     pipeline.split(recipe, tmp_path / "data", tmp_path / "split")
     with pytest.raises(InputError, match="task 'rewrite' finds no example"):

@@ -13,13 +13,12 @@ from test_stored import MIB, write_large
 
 from llm_aug import chosen, files, filters, results, spool
 from llm_aug.config import recipe_of
-from llm_aug.data import Sample, Split, split_hash, write_split
+from llm_aug.data import Origin, Pair, Sample, Split, split_hash, write_split
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
 from llm_aug.pipeline import filter_samples
 from llm_aug.recent import Recent
 from llm_aug.sources.samples import read_samples, store_samples
-from llm_aug.spool import Spool
 from llm_aug.stored import StoredDataset
 from llm_aug.tables import samples_table
 from llm_aug.tidy import read_item_ids
@@ -106,12 +105,14 @@ def test_what_was_worked_out_longest_ago_is_forgotten_first() -> None:
     assert made == ["aa", "bb", "cc", "aa"]
 
 
-def test_a_spool_reads_like_a_list(tmp_path: Path) -> None:
-    kept = Spool(tmp_path)
-    for one in SAMPLES:
-        kept.append(one)
-    read = chosen.spooled(kept)
-    assert list(read[2:4]) == SAMPLES[2:4]
+def test_stored_samples_read_like_a_list(tmp_path: Path) -> None:
+    pairs = (Pair("1", "apple"), Pair("2", "pear", 30, 4.5))
+    history = Sample("h", "history", "1", None, pairs, 0.25, Origin("llm", parents=("1", "2"), seed=2**62))
+    samples = [*SAMPLES, history]
+    write_parquet(tmp_path / "samples.parquet", samples_table(samples))
+    read = store_samples(tmp_path / "samples.parquet", tmp_path)
+    assert list(read) == samples
+    assert list(read[2:4]) == samples[2:4]
     assert [rows for rows, _ in chosen.runs(read, [5, 1, 3])] == [[5, 1, 3]]
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from llm_aug.chosen import spooled
+from llm_aug.chosen import Rows
 from llm_aug.clean_values import broken, identifiers, numbers, seconds
 from llm_aug.data import KINDS, Origin, Pair, Sample
 from llm_aug.errors import InputError, did_you_mean
@@ -63,8 +63,22 @@ def store_samples(source: Path, folder: Path) -> Sequence[Sample]:
     """As `read_samples`, on the disk of the folder; foreign ones are in memory once while they are read."""
     spool = Spool(folder)
     for sample in _read(source):
-        spool.append(sample)
-    return spooled(spool)
+        spool.append(_row(sample))
+    return Rows(lambda number: _sample(spool[number]), range(len(spool)))
+
+
+def _row(sample: Sample) -> list[Any]:
+    """Its fields as JSON has them; `_sample` takes them back."""
+    pairs = sample.interactions
+    told = None if pairs is None else [[*vars(pair).values()] for pair in pairs]
+    return [*{**vars(sample), "interactions": told, "origin": [*vars(sample.origin).values()]}.values()]
+
+
+def _sample(row: list[Any]) -> Sample:
+    sample_id, kind, subject, text, told, weight, (generator, parents, *origin) = row
+    pairs = None if told is None else tuple(Pair(*pair) for pair in told)
+    source = Origin(generator, tuple(parents), *origin)
+    return Sample(sample_id, kind, subject, text, pairs, weight, source)
 
 
 def _read(source: Path) -> Iterable[Sample]:
