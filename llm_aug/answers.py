@@ -25,7 +25,6 @@ from llm_aug.files import fingerprint, read_json, read_parquet, write_json, writ
 from llm_aug.progress import Meter
 from llm_aug.progress import say as say
 from llm_aug.signals import Interrupted, number_of, uninterrupted
-from llm_aug.spool import Spool
 from llm_aug.watchdog import Watchdog
 
 SCHEMA = pa.schema(
@@ -79,17 +78,14 @@ def prompt_digest(prompt: Prompt) -> str:
 class Answers:
     """By request key, the answer to the prompt with this digest; an error is an answer that is asked for again.
 
-    The texts lie in shards and a spool; in memory are the keys, about 200 bytes of each answer.
-
     Its methods may be called from several threads: a watchdog writes what a hanging main thread cannot.
     """
 
     def __init__(self, folder: Path, fingerprint: str):
         self.folder = folder
         self.fingerprint = fingerprint
-        self._held: dict[str, int] = {}  # key -> its place in the spool
-        self._spool = Spool(folder.parent)
-        self._unwritten: dict[str, dict[str, Any]] = {}  # by key, in order
+        self._held: dict[str, tuple[str, Completion]] = {}
+        self._unwritten: dict[str, None] = {}  # keys, in order
         self._next_shard = 0
         self._written = time.monotonic()
         self._lock = threading.RLock()
@@ -98,14 +94,12 @@ class Answers:
         return len(self._held)
 
     def get(self, key: str, prompt: Prompt) -> Completion | None:
-        if key not in self._held:
-            return None
-        digest, *answer = self._spool[self._held[key]]
-        return Completion(*answer) if digest == prompt_digest(prompt) else None
+        found = self._held.get(key)
+        return found[1] if found is not None and found[0] == prompt_digest(prompt) else None
 
     def holds(self, key: str) -> bool:
         """Whether it has an answer to this key, whatever the prompt was."""
-        return key in self._held and self._spool[self._held[key]][2] != "error"
+        return key in self._held and self._held[key][1].finish != "error"
 
     def good(self, key: str, prompt: Prompt) -> bool:
         """Whether there is nothing left to ask."""
@@ -119,15 +113,10 @@ class Answers:
         if not text.isascii():
             text = text.encode("utf-8", "replace").decode("utf-8")
         kept = Completion(text, completion.finish, completion.n_tokens)
-        row = {"key": key, "prompt": prompt_digest(prompt), **vars(kept)}
         with self._lock:
-            self._unwritten[key] = row
-            self._hold(row)
+            self._held[key] = prompt_digest(prompt), kept
+            self._unwritten[key] = None
         return kept
-
-    def _hold(self, row: Mapping[str, Any]) -> None:
-        key, *answer = row.values()
-        self._held[key] = self._spool.append(answer)
 
     def due(self, rows: int, seconds: float) -> bool:
         """Whether so many answers, or some for so long, are in memory alone."""
@@ -139,13 +128,17 @@ class Answers:
             self._written = time.monotonic()
             if not self._unwritten:
                 return
-            rows = list(self._unwritten.values())
+            rows = [self._row(key) for key in self._unwritten]
             table = pa.Table.from_pylist(rows, schema=SCHEMA)
             digest = fingerprint([self.fingerprint, rows])
             table = table.replace_schema_metadata({"fingerprint": self.fingerprint, "digest": digest})
             write_parquet(self.folder / f"{self._next_shard:06d}.parquet", table)
             self._next_shard += 1
             self._unwritten = {}
+
+    def _row(self, key: str) -> dict[str, Any]:
+        prompt, answer = self._held[key]
+        return {"key": key, "prompt": prompt, **vars(answer)}
 
     def read(self) -> None:
         """Every shard whose rows still have their digest; any other is named, set aside and asked again."""
@@ -168,7 +161,8 @@ class Answers:
                 raise ResumeRefused(f"{path} belongs to another recipe; take it out, or name another folder")
             else:
                 for row in rows:
-                    self._hold(row)
+                    key, prompt = row.pop("key"), row.pop("prompt")
+                    self._held[key] = prompt, Completion(**row)
 
 
 @contextmanager

@@ -152,7 +152,7 @@ class _Asking:
         self.answers = answers
         self._held: Restricted | None = None
         self._failed: dict[int, str] = {}
-        self.read = Outcomes(answers.folder.parent, len(requests))
+        self.read = Outcomes()
         self.todo = np.arange(len(requests))
         if len(answers):
             good = (answers.good(request.key, request.prompt) for request in requests)

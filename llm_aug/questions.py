@@ -1,4 +1,4 @@
-"""What a task asks and what becomes of it, by number and on disk: a long list costs memory for its numbers alone."""
+"""What a task asks, by number and on disk, so that a long list costs little memory; and what comes of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from llm_aug.data import Pair, Prompt, Reject, Request
+from llm_aug.data import Prompt, Reject, Request
 from llm_aug.errors import LlmAugError
 from llm_aug.spool import Spool
 from llm_aug.tasks import Parsed
@@ -29,32 +29,43 @@ class Failure:
 Outcome = Parsed | Reject | Failure
 
 
+HELD_LETTERS = 1 << 25  # of the first prompts, which stay in memory
+
+
 class Questions:
-    """The requests of a task in their order, and what could not be asked. In memory 8 bytes of each."""
+    """The requests of a task in their order, and what could not be asked. In memory the first ones, and 8 bytes of each
+    of the rest."""
 
     def __init__(self, task: str, entries: Iterable[Request | Reject], folder: Path) -> None:
         """Raises LlmAugError where two requests have one key."""
         self._requests, self._rejects = Spool(folder), Spool(folder)
+        self._first: list[Request] = []
         self._shared: list[Any] = []
         self._places: dict[str | int, int] = {}
-        keys = array("q")
+        keys, letters = array("q"), 0
         for entry in entries:
             if isinstance(entry, Reject):
                 self._rejects.append([*vars(entry).values()])
             else:
                 keys.append(_hash(entry.key))
+                letters += len(entry.prompt.user)
+                if letters <= HELD_LETTERS:
+                    self._first.append(entry)
+                    continue
                 self._requests.append((self._share(type(entry)), *map(self._put, vars(entry).values())))
         self._refuse_doubled(task, np.asarray(keys, np.int64))
 
     def __len__(self) -> int:
-        return len(self._requests)
+        return len(self._first) + len(self._requests)
 
     @property
     def unasked(self) -> int:
         return len(self._rejects)
 
     def __getitem__(self, number: int) -> Request:
-        kind, *values = self._requests[number]
+        if number < len(self._first):
+            return self._first[number]
+        kind, *values = self._requests[number - len(self._first)]
         found: Request = self._shared[kind](*map(self._got, values))
         return found
 
@@ -97,38 +108,23 @@ def _hash(key: str) -> int:
 
 
 class Outcomes:
-    """What became of the answer to each request, by the request's number; in memory 16 bytes of each."""
+    """What became of the answer to each request, by the request's number. In memory, as the answers are."""
 
-    def __init__(self, folder: Path, size: int) -> None:
-        self._spool = Spool(folder)
-        self._places = array("q", [-1]) * size
+    def __init__(self) -> None:
+        self._found: dict[int, Outcome] = {}
 
     def __len__(self) -> int:
         """How many requests are answered."""
-        return sum(place >= 0 for place in self._places)
+        return len(self._found)
 
     def __contains__(self, number: int) -> bool:
-        return self._places[number] >= 0
-
-    def __getitem__(self, number: int) -> Outcome:
-        kind, *values = self._spool[self._places[number]]
-        if kind == "parsed":
-            text, pairs = values
-            return Parsed(text, None if pairs is None else tuple(Pair(*pair) for pair in pairs))
-        return Reject(*values) if kind == "rejected" else Failure(*values)
+        return number in self._found
 
     def __setitem__(self, number: int, outcome: Outcome) -> None:
-        self._places[number] = self._spool.append(_row(outcome))
+        self._found[number] = outcome
 
     def of(self, kind: type[T]) -> Iterator[tuple[int, T]]:
         """(number, outcome) of this kind, in the order of the requests."""
-        for number in range(len(self._places)):
-            if number in self and isinstance(outcome := self[number], kind):
+        for number in sorted(self._found):
+            if isinstance(outcome := self._found[number], kind):
                 yield number, outcome
-
-
-def _row(outcome: Outcome) -> list[Any]:
-    if isinstance(outcome, Parsed):
-        pairs = outcome.interactions
-        return ["parsed", outcome.text, None if pairs is None else [[*vars(pair).values()] for pair in pairs]]
-    return ["rejected" if isinstance(outcome, Reject) else "failed", *vars(outcome).values()]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llm_aug import files, spool
+from llm_aug import files, questions, spool
 from llm_aug.backends.scripted import Scripted
 from llm_aug.data import (
     Prompt,
@@ -58,6 +58,7 @@ def table(**more: Any) -> pa.Table:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(files, "BATCH_ROWS", 2)
     monkeypatch.setattr(spool, "TAIL_BYTES", 64)
+    monkeypatch.setattr(questions, "HELD_LETTERS", 200)
     write_parquet(tmp_path / "items.parquet", table())
     log = pa.table({"user_id": ["u"], "item_id": ["7"], "timestamp": [5], "rating": [None]})
     write_parquet(tmp_path / "interactions.parquet", log)
