@@ -151,7 +151,6 @@ class _Asking:
         self.options = options
         self.answers = answers
         self._held: Restricted | None = None
-        self._failed: dict[int, str] = {}
         self.read = Outcomes()
         self.todo = np.arange(len(requests))
         if len(answers):
@@ -167,13 +166,13 @@ class _Asking:
         todo = self.todo
         for attempt in range(self.options.attempts):
             stopped = self._round(todo, meter, watchdog)
-            todo = np.array(sorted(self._failed), np.int64)
+            todo = np.array([number for number, _ in self.read.of(Failure)], np.int64)
             if stopped and attempt == 0:
                 return stopped
             if stopped or not len(todo):
                 break
         if len(todo):
-            reasons = Counter(self._failed.values())
+            reasons = Counter(failure.reason for _, failure in self.read.of(Failure))
             say(
                 f"{self.task.name}: {len(todo)} requests failed, at most {self.options.attempts} times each, and stay "
                 f"failed ({listed(reasons)}); run again to ask them again"
@@ -188,11 +187,7 @@ class _Asking:
                 outcome = self._outcome(request, self.answers.add(request.key, request.prompt, completion))
                 self.read[number] = outcome
                 fault = "" if isinstance(outcome, Parsed) else outcome.reason
-                failed = isinstance(outcome, Failure)
-                self._failed.pop(number, None)
-                if failed:
-                    self._failed[number] = fault
-                meter.advance(0 if failed else 1, completion.n_tokens, fault)
+                meter.advance(0 if isinstance(outcome, Failure) else 1, completion.n_tokens, fault)
                 if self.answers.due(self.options.shard_rows, self.options.shard_seconds):
                     self.answers.write()
                 if stopped := breaker.add(fault):
@@ -246,9 +241,9 @@ class _Asking:
             parsed = self.task.parse(request, answer)
         except Rejected as rejected:
             return Reject(request.subject, self.task.stage, rejected.reason, answer.text)
-        if not isinstance(parsed, Parsed):
-            parsed = Parsed(parsed, None) if isinstance(parsed, str) else Parsed(None, tuple(parsed))
-        return parsed
+        if isinstance(parsed, str):
+            return Parsed(answer.text if parsed == answer.text else parsed, None)  # one text in memory, not two
+        return parsed if isinstance(parsed, Parsed) else Parsed(None, tuple(parsed))
 
 
 def _write(output: Path, asking: _Asking, config: dict[str, Any]) -> GenerateResult:

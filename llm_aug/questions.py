@@ -107,24 +107,11 @@ def _hash(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), signed=True)
 
 
-class Outcomes:
+class Outcomes(dict[int, Outcome]):
     """What became of the answer to each request, by the request's number. In memory, as the answers are."""
-
-    def __init__(self) -> None:
-        self._found: dict[int, Outcome] = {}
-
-    def __len__(self) -> int:
-        """How many requests are answered."""
-        return len(self._found)
-
-    def __contains__(self, number: int) -> bool:
-        return number in self._found
-
-    def __setitem__(self, number: int, outcome: Outcome) -> None:
-        self._found[number] = outcome
 
     def of(self, kind: type[T]) -> Iterator[tuple[int, T]]:
         """(number, outcome) of this kind, in the order of the requests."""
-        for number in sorted(self._found):
-            if isinstance(outcome := self._found[number], kind):
+        for number in sorted(self):
+            if isinstance(outcome := self[number], kind):
                 yield number, outcome

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_filters import APPLE, catalogue, judge, pair, sample
+from orchard import APPLE, catalogue, judge, pair, sample
 
 from llm_aug.data import Dataset, Pair, Sample
 from llm_aug.errors import InputError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_builtin import film, pair, prose_row
+from small_corpus import film, pair, prose_row
 
 from llm_aug.builtin import cleaning, lessons
 from llm_aug.builtin.examples import Document

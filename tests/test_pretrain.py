@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from test_builtin import small_corpus, write_corpus
+from small_corpus import small_corpus, write_corpus
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from llm_aug.builtin import assess, measure, packing, pretrain, training
@@ -223,7 +223,7 @@ def test_the_recipe_can_be_changed_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"), [("layer=8", "did you mean 'layers'"), ("layers=many", "layers is a number such as 6")]
+    ("setting", "message"), [("layer=8", "did you mean 'layers'"), ("layers=many", "layers is a number such as 4")]
 )
 def test_a_wrong_setting_is_named(setting: str, message: str) -> None:
     with pytest.raises(InputError, match=message):

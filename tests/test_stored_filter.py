@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_filters import APPLE, catalogue, sample
+from orchard import APPLE, catalogue, sample
 from test_stored import MIB, write_large
 
 from llm_aug import chosen, files, filters, results, spool

@@ -21,14 +21,13 @@ from llm_aug.config import load_recipe
 from llm_aug.data import Completion, Dataset, Sample, read_dataset
 from llm_aug.errors import InputError
 from llm_aug.prompt import styles
-from llm_aug.tasks import Rejected
 from llm_aug.tasks.rewrite import Asked, Rewrite
 from llm_aug.vectors import Cached, load_encoder
 
 
 @dataclass(frozen=True)
 class Taught:
-    """reasons: of the answers that do not pass, by `parse` or the filter."""
+    """reasons: of the answers that the filter drops."""
 
     style: str
     items: int
@@ -39,18 +38,12 @@ class Taught:
 
 def taught(task: Rewrite, dataset: Dataset, encoder: Any) -> Taught:
     lessons = list(task.lessons(dataset))
-    judged, reasons = [], Counter[str]()
-    for asked, answer in lessons:
-        try:
-            text = task.parse(asked, Completion(answer, "stop", 0))
-        except Rejected as rejected:
-            reasons[rejected.reason] += 1
-        else:
-            judged.append(Sample(asked.key, task.kind, asked.subject, str(text)))
+    told = [(asked, str(task.parse(asked, Completion(answer, "stop", 0)))) for asked, answer in lessons]
+    judged = [Sample(asked.key, task.kind, asked.subject, text) for asked, text in told]
     catalogue = dataset if task.kind == "attributes" else as_shown(dataset, [asked for asked, _ in lessons])
     result = filters.run(judged, catalogue, encoder)
     items = len(task.items or dataset.items)
-    return Taught(task.style, items, len(lessons), len(result.kept), dict(reasons + Counter(result.reasons)))
+    return Taught(task.style, items, len(lessons), len(result.kept), dict(result.reasons))
 
 
 def as_shown(dataset: Dataset, questions: Sequence[Asked]) -> Dataset:

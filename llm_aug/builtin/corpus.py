@@ -57,13 +57,13 @@ PROSE = {
 # (task, source) -> share of the characters, prompt included.
 _FILMS, _GOODS, _FANTASY = "wikipedia_movies", "aws_retail_demo_products", "open5e_items"
 TASKS = {
-    ("describe", _FILMS): 0.12,
+    ("describe", _FILMS): 0.07,
     ("describe", _GOODS): 0.02,
     ("describe", _FANTASY): 0.006,
     ("describe", "dart"): 0.03,
     ("describe", "e2e_nlg"): 0.012,
     ("describe", "rnnlg_sfx"): 0.012,
-    ("paraphrase", _FILMS): 0.09,
+    ("paraphrase", _FILMS): 0.11,
     ("paraphrase", _GOODS): 0.02,
     ("paraphrase", _FANTASY): 0.01,
     ("paraphrase", "e2e_nlg"): 0.012,
@@ -72,8 +72,10 @@ TASKS = {
     ("expand", _FILMS): 0.03,
     ("expand", _GOODS): 0.01,
     ("expand", _FANTASY): 0.004,
-    **{(style, _FILMS): 0.035 for style in ("condense", "trim", "swap", "fuse")},
-    **{(style, _GOODS): 0.012 for style in ("condense", "trim", "swap", "fuse")},
+    ("condense", _FILMS): 0.07,
+    ("condense", _GOODS): 0.02,
+    **{(style, _FILMS): 0.03 for style in ("trim", "swap", "fuse")},
+    **{(style, _GOODS): 0.01 for style in ("trim", "swap", "fuse")},
     **{(style, _FANTASY): 0.006 for style in ("condense", "trim", "swap", "fuse")},
     ("attributes", _FILMS): 0.012,
     ("attributes", _GOODS): 0.004,

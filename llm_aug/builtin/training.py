@@ -40,7 +40,7 @@ class Recipe:
     characters: int = 120_000_000
     vocab_size: int = 4096
     hidden: int = 192
-    layers: int = 6
+    layers: int = 4
     heads: int = 4
     feed_forward: int = 512
     length: int = 512

@@ -221,7 +221,7 @@ class Quality:
         if count > limits["max_words"].value:
             return Verdict(False, "too_long", count)
         again = max(0, len(said) - NGRAM + 1) - len(grams)
-        loops = 1.0 if is_looping(said, again) or _RUN.search(text) else repetition(said)
+        loops = 1.0 if is_looping(said, again) or _RUN.search(text) else _repeating(said, grams)
         if loops > limits["repetition"].value:
             return Verdict(False, "repetition", loops)
         if not is_whole(text.rstrip()) and self._has_to_end(sample):
@@ -240,8 +240,12 @@ def _grams(said: Sequence[str]) -> set[tuple[str, ...]]:
 
 def repetition(said: Sequence[str]) -> float:
     """1 - distinct / all n-grams of words: 0 for ordinary prose, near 1 for a loop, 0 for fewer than n words."""
+    return _repeating(said, _grams(said))
+
+
+def _repeating(said: Sequence[str], grams: Set[tuple[str, ...]]) -> float:
     count = len(said) - NGRAM + 1
-    return 1 - len(_grams(said)) / count if count > 0 else 0.0
+    return 1 - len(grams) / count if count > 0 else 0.0
 
 
 def is_looping(said: Sequence[str], again: int) -> bool:
