@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from llm_aug.clean_values import broken, identifiers, numbers, seconds, texts
-from llm_aug.data import Dataset, tidy_interactions, tidy_items, write_dataset
+from llm_aug.data import ITEM_COLUMNS, Dataset, tidy_interactions, write_dataset
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.files import sha256_file, write_json, write_parquet
 from llm_aug.sources.raw import RawDataset, RawTable
+from llm_aug.spool import Spool
+from llm_aug.stored import SpooledDataset
 from llm_aug.tidy import REVIEW
 
 REPEATED = ("repeated_item", "repeated_pair")
@@ -106,23 +110,29 @@ class _Sieve:
         }
 
 
-def clean(raw: RawDataset, options: CleanOptions | None = None) -> CleanResult:
-    """Raises InputError on a missing column, on too many bad rows, and where no item or no interaction is left."""
+def clean(raw: RawDataset, options: CleanOptions | None = None, folder: Path | None = None) -> CleanResult:
+    """folder: on whose disk the items lie from then on; the system's folder for what is temporary where it is None.
+
+    Raises InputError on a missing column, on too many bad rows, and where no item or no interaction is left.
+    """
     options = options or CleanOptions()
     repaired: Counter[str] = Counter()
     attributes = _attributes(raw.items, options)
-    items = _items(raw.items, attributes, options, repaired)
+    tidied = Spool(folder or Path(gettempdir()))
+    items = _items(raw.items, attributes, options, repaired, tidied)
     log = _interactions(raw.interactions, options.keep_html, repaired)
-    in_catalogue_file = set(identifiers(raw.items.frame["item_id"]))
+    in_catalogue_file = set(identifiers(raw.items.column("item_id")))
     log.drop(~log.frame["item_id"].isin(in_catalogue_file).to_numpy(), "unknown_item")
     log.drop(~log.frame["item_id"].isin(items.frame["item_id"]).to_numpy(), "item_dropped")
     _choose(items, log, options)
     result = CleanResult(
-        dataset=Dataset(tidy_items(items.frame), tidy_interactions(log.frame)),
+        dataset=SpooledDataset(
+            [*ITEM_COLUMNS, *attributes], tidied, items.frame.index.to_numpy(), tidy_interactions(log.frame)
+        ),
         dropped=pd.concat([items.dropped, log.dropped], ignore_index=True),
         counts={"items": items.counts(), "interactions": log.counts()},
         repaired=dict(sorted((+repaired).items())),
-        left_out=tuple(str(c) for c in raw.items.frame if c not in (*attributes, "item_id", "title", "description")),
+        left_out=tuple(name for name in raw.items.columns if name not in (*attributes, *ITEM_COLUMNS)),
         options=options,
         files=raw.files,
     )
@@ -148,7 +158,7 @@ def write_clean(folder: Path, result: CleanResult) -> None:
 
 
 def _attributes(items: RawTable, options: CleanOptions) -> list[str]:
-    columns = [str(c) for c in items.frame.columns if c not in ("item_id", "title", "description")]
+    columns = [name for name in items.columns if name not in ITEM_COLUMNS]
     if options.attributes is None:
         return [column for column in columns if not NOT_CONTENT.search(column)]
     for name in options.attributes:
@@ -159,16 +169,26 @@ def _attributes(items: RawTable, options: CleanOptions) -> list[str]:
     return list(options.attributes)
 
 
-def _items(table: RawTable, attributes: list[str], options: CleanOptions, repaired: Counter[str]) -> _Sieve:
+def _items(
+    table: RawTable, attributes: list[str], options: CleanOptions, repaired: Counter[str], tidied: Spool
+) -> _Sieve:
+    """Ids that stay, by their row. Every row's values go to `tidied`."""
     _require(table, "item_id")
-    frame = pd.DataFrame({"item_id": identifiers(table.frame["item_id"])}, dtype=object)
-    for name in ("title", "description", *attributes):
-        frame[name] = texts(table.frame[name], name, options.keep_html, repaired) if name in table.frame else ""
-    rows = _Sieve(table, frame, ["item_id"])
+    ids = identifiers(table.column("item_id"))
+    empty: list[bool] = []
+    for part in table.parts({*ITEM_COLUMNS, *attributes}):
+        columns = [
+            texts(part[name], name, options.keep_html, repaired) if name in part else repeat("", len(part))
+            for name in ("title", "description", *attributes)
+        ]
+        for title, description, *rest in zip(*columns, strict=True):
+            tidied.append((ids[len(empty)], title, description, *rest))
+            empty.append(not title and not description)
+    rows = _Sieve(table, pd.DataFrame({"item_id": ids, "empty": empty}), ["item_id"])
     rows.drop((rows.frame["item_id"] == "").to_numpy(), "missing_item_id")
     rows.drop(broken(rows.frame["item_id"]), "broken_item_id")
     rows.drop(rows.frame["item_id"].duplicated(keep="first").to_numpy(), "repeated_item")
-    rows.drop(((rows.frame["title"] == "") & (rows.frame["description"] == "")).to_numpy(), "empty_text")
+    rows.drop(rows.frame["empty"].to_numpy(bool), "empty_text")
     return rows
 
 
@@ -234,7 +254,7 @@ def _under_count(log: pd.DataFrame, options: CleanOptions) -> tuple[NDArray[np.b
 
 
 def _require(table: RawTable, *names: str) -> None:
-    columns = [str(name) for name in table.frame.columns]
+    columns = table.columns
     for name in names:
         if name not in columns:
             raise InputError(

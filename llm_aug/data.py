@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from llm_aug.errors import InputError
-from llm_aug.files import fingerprint, read_json, write_json, write_parquet
+from llm_aug.files import fingerprint, read_json, write_json, write_parquet, write_tables
 from llm_aug.tidy import INTERACTION_COLUMNS as INTERACTION_COLUMNS
 from llm_aug.tidy import ITEM_COLUMNS as ITEM_COLUMNS
 from llm_aug.tidy import read_interactions, read_item_ids, read_items
@@ -56,6 +56,10 @@ class Dataset:
     def rows(self, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
         """Items by their row, in any order."""
         return (self._records[number] for number in numbers)
+
+    def parts(self, numbers: Sequence[int] | None = None) -> Iterator[pd.DataFrame]:
+        """The items, or those of these rows in this order, in one piece or in several."""
+        yield self.items if numbers is None else self.items.iloc[list(numbers)]
 
     @cached_property
     def _records(self) -> list[dict[Any, Any]]:
@@ -208,8 +212,14 @@ def item_texts(dataset: Dataset) -> list[str]:
 
 
 def write_dataset(folder: Path, dataset: Dataset) -> None:
-    write_parquet(folder / "items.parquet", pa.Table.from_pandas(dataset.items, preserve_index=False))
+    _write_items(folder, dataset)
     write_parquet(folder / "interactions.parquet", pa.Table.from_pandas(dataset.interactions, preserve_index=False))
+
+
+def _write_items(folder: Path, dataset: Dataset, numbers: Sequence[int] | None = None) -> None:
+    schema = pa.schema([(name, pa.string()) for name in dataset.columns])
+    tables = (pa.Table.from_pandas(part, schema, preserve_index=False) for part in dataset.parts(numbers))
+    write_tables(folder / "items.parquet", schema, tables)
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -225,9 +235,14 @@ def split_hash(items: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> str:
     return fingerprint(rows)
 
 
-def write_split(folder: Path, split: Split) -> None:
-    tables = {"items": split.items, **split.parts}
-    for name, table in tables.items():
+def write_split(folder: Path, split: Split, catalogue: Dataset | None = None) -> None:
+    """catalogue: has the items of a split that holds their ids alone."""
+    if catalogue is None:
+        _write_items(folder, split.training)
+    else:
+        known = pd.Index([one for part in catalogue.values("item_id") for one in part])
+        _write_items(folder, catalogue, known.get_indexer(pd.Index(split.items["item_id"])).tolist())
+    for name, table in split.parts.items():
         write_parquet(folder / f"{name}.parquet", pa.Table.from_pandas(table, preserve_index=False))
     description = {
         "strategy": split.strategy,
@@ -236,7 +251,7 @@ def write_split(folder: Path, split: Split) -> None:
         "cold_items": list(split.cold_items),
         "cold_users": list(split.cold_users),
         "revealed": split.revealed,
-        "rows": {name: len(table) for name, table in tables.items()},
+        "rows": {name: len(table) for name, table in {"items": split.items, **split.parts}.items()},
     }
     write_json(folder / "split.json", description)
 

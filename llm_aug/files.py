@@ -121,13 +121,25 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path} is not readable JSON: {error}") from error
 
 
-def read_parquet(path: Path) -> pa.Table:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise InputError(f"{path} is not there")
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        yield
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} is not a readable parquet file: {error}") from error
+
+
+def read_parquet(path: Path) -> pa.Table:
+    with _reading(path):
+        return pq.read_table(path, page_checksum_verification=True)
+
+
+def parquet_shape(path: Path) -> tuple[int, list[str]]:
+    """How many rows there are, and the names of the columns."""
+    with _reading(path), pq.ParquetFile(path) as file:
+        return file.metadata.num_rows, file.schema_arrow.names
 
 
 BATCH_ROWS = 1024
@@ -135,17 +147,12 @@ BATCH_ROWS = 1024
 
 def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Iterator[pa.Table]:
     """At least one table, with these columns where there are such; as many rows at a time as fit into any memory."""
-    if not path.is_file():
-        raise InputError(f"{path} is not there")
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True, buffer_size=1 << 20) as file:
-            known = file.schema_arrow
-            chosen = None if columns is None else [name for name in known.names if name in columns]
-            yield (known if chosen is None else pa.schema([known.field(name) for name in chosen])).empty_table()
-            for batch in file.iter_batches(BATCH_ROWS, columns=chosen):
-                yield pa.Table.from_batches([batch])
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} is not a readable parquet file: {error}") from error
+    with _reading(path), pq.ParquetFile(path, page_checksum_verification=True, buffer_size=1 << 20) as file:
+        known = file.schema_arrow
+        chosen = None if columns is None else [name for name in known.names if name in columns]
+        yield (known if chosen is None else pa.schema([known.field(name) for name in chosen])).empty_table()
+        for batch in file.iter_batches(BATCH_ROWS, columns=chosen):
+            yield pa.Table.from_batches([batch])
 
 
 def sha256_file(path: Path) -> str:

@@ -19,7 +19,7 @@ from llm_aug.answers import say
 from llm_aug.chosen import joined
 from llm_aug.clean import CleanResult, clean, write_clean
 from llm_aug.config import Recipe
-from llm_aug.data import Dataset, read_dataset, read_split, write_split
+from llm_aug.data import Dataset, read_split, write_split
 from llm_aug.encoding import encoder_of
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import sha256_file
@@ -46,8 +46,9 @@ from llm_aug.learn import tune_encoder as write_tuned_encoder
 from llm_aug.seen import hashes_of, read_seen, write_seen
 from llm_aug.sources.samples import store_samples
 from llm_aug.stage import Outcome, check, once, read_mark
-from llm_aug.stored import read_training
+from llm_aug.stored import StoredDataset, read_training
 from llm_aug.students import fit_and_save, write_lists, write_lists_of_events
+from llm_aug.tidy import read_interactions, read_item_ids
 from llm_aug.tuned_encoder import check_encoder
 
 
@@ -63,7 +64,7 @@ def prepare(recipe: Recipe, output: Path) -> Outcome:
     }
 
     def work() -> Outcome:
-        result = clean(raw, recipe.clean)
+        result = clean(raw, recipe.clean, output)
         write_clean(output, result)
         return Outcome(_cleaned(result), result.counts)
 
@@ -80,8 +81,9 @@ def split(recipe: Recipe, data: Path, output: Path) -> Outcome:
     }
 
     def work() -> Outcome:
-        found = cut(read_dataset(data), replace(recipe.split, seed=recipe.seed))
-        write_split(output, found)
+        path, log = data / "items.parquet", read_interactions(data / "interactions.parquet")
+        found = cut(Dataset(read_item_ids(path), log), replace(recipe.split, seed=recipe.seed))
+        write_split(output, found, StoredDataset(path, log, output))
         parts = {name: len(rows) for name, rows in found.parts.items()}
         shared = " + ".join(f"{count} {name}" for name, count in parts.items())
         cold = {"cold_items": len(found.cold_items), "cold_users": len(found.cold_users)}

@@ -1,4 +1,4 @@
-"""Generation that reads its catalogue by parts: the bytes are the same, and memory does not grow with the texts."""
+"""Catalogues that are read by parts: the bytes are the same, and memory does not grow with the texts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from llm_aug import files, questions, spool
+from eval.split import cut
+from llm_aug import files, pipeline, questions, sources, spool
 from llm_aug.backends.scripted import Scripted
+from llm_aug.clean import CleanOptions, clean, write_clean
+from llm_aug.config import recipe_of
 from llm_aug.data import (
     Prompt,
     Sampling,
     Split,
     read_dataset,
+    read_split,
     split_hash,
     tidy_interactions,
     tidy_items,
@@ -29,6 +33,7 @@ from llm_aug.data import (
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
 from llm_aug.generate import GenerateOptions, dataset_hash, generate
+from llm_aug.sources.raw import RawDataset, RawTable
 from llm_aug.stored import StoredDataset
 from llm_aug.tasks.rewrite import Rewrite
 from llm_aug.tidy import read_item_ids, read_items
@@ -121,6 +126,66 @@ def test_nothing_is_left_on_the_disk(folder: Path) -> None:
     assert [path for path in (folder / "made").iterdir() if path.name.startswith("tmp")] == []
 
 
+FOREIGN = {
+    "asin": pa.array([7, 8, None, 8, 9, 10, 11, 12, 13]),
+    "title": pa.array([b"Apple", b"Pear", b"Plum", b"Pear", b"\xff Quince", None, b"<b>Fig</b>", b"Lime", b"Kiwi"]),
+    "description": ["Ripe &amp; red.", "", None, "", "Hard.", None, "Sweet\u200b.", "Sour.", "Green."],
+    "kind": pa.array(["Red", None, "Green", None, "Red", "Red", None, "Green", "Red"]).dictionary_encode(),
+    "grams": [None, 2**53 + 1, 3, 4, 5, 6, 7, 8, 9],
+    "parts": [["peel", "stone"], [], None, ["peel"], [None, "core"], [], [], ["peel"], ["skin"]],
+    "fresh": [True, None, False, True, True, True, None, True, False],
+    "since": pa.array([0, 1, None, 3, 4, 5, 6, 7, 8], pa.timestamp("s")),
+    "price": [1.0, 2.5, None, 3.0, 4.0, None, 5.0, 6.0, 7.0],
+    "item_id": ["in the way"] * 9,
+}
+
+
+def written(folder: Path, raw: RawDataset, options: CleanOptions) -> dict[str, bytes]:
+    write_clean(folder, clean(raw, options, folder))
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize(
+    "options", [CleanOptions(), CleanOptions(min_item_count=1, attributes=("grams", "fresh"), keep_html=True)]
+)
+def test_a_foreign_catalogue_is_cleaned_by_parts_as_it_is_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: CleanOptions
+) -> None:
+    (tmp_path / "source").mkdir()
+    pq.write_table(pa.table(FOREIGN), tmp_path / "source" / "items.parquet", row_group_size=4)
+    log = [{"user_id": f"u{user}", "item_id": item} for user in range(3) for item in (7, 8, 12)]
+    pq.write_table(pa.Table.from_pylist(log), tmp_path / "source" / "interactions.parquet")
+    raw = sources.read(tmp_path / "source", {"item_id": "asin"})
+    items = raw.items
+    whole = replace(raw, items=RawTable(items.file, items.frame, items.lines), interactions=raw.interactions)
+    loaded = written(tmp_path / "loaded", whole, options)
+    monkeypatch.setattr(files, "BATCH_ROWS", 2)
+    monkeypatch.setattr(spool, "TAIL_BYTES", 16)
+    raw = sources.read(tmp_path / "source", {"item_id": "asin"})
+    parts = written(tmp_path / "parts", raw, options)
+    assert "frame" not in vars(raw.items), "the whole catalogue was read"
+    assert parts.keys() == loaded.keys()
+    assert parts["dropped.parquet"] == loaded["dropped.parquet"]
+    assert parts["clean.json"] == loaded["clean.json"]
+    found, expected = (read_dataset(tmp_path / name) for name in ("parts", "loaded"))
+    pd.testing.assert_frame_equal(found.items, expected.items)
+    kept = ["7", "8", "12"] if options.min_item_count else ["7", "8", "9", "11", "12", "13"]
+    assert found.items["item_id"].tolist() == kept
+
+
+def test_a_split_by_parts_is_that_of_the_loaded_catalogue(folder: Path) -> None:
+    log = [(f"u{user}", str(7 + (user + step) % 9), step) for user in range(9) for step in range(5)]
+    columns = dict(zip(("user_id", "item_id", "timestamp"), map(list, zip(*log, strict=True)), strict=True))
+    write_parquet(folder / "interactions.parquet", pa.table(columns))
+    write_split(folder / "loaded", cut(read_dataset(folder)))
+    pipeline.split(recipe_of(), folder, folder / "parts")
+    for name in ("train.parquet", "validation.parquet", "test.parquet", "split.json"):
+        assert (folder / "parts" / name).read_bytes() == (folder / "loaded" / name).read_bytes()
+    found, expected = (read_split(folder / name) for name in ("parts", "loaded"))
+    pd.testing.assert_frame_equal(found.items, expected.items)
+    assert pq.read_metadata(folder / "parts" / "items.parquet").num_row_groups == 5
+
+
 @pytest.mark.parametrize(("ids", "words"), [([*range(8), 0], "stands there before"), ([*range(8), None], "no item_id")])
 def test_ids_are_checked_by_parts_as_they_are_as_a_whole(folder: Path, ids: list[Any], words: str) -> None:
     write_parquet(folder / "items.parquet", table(item_id=ids))
@@ -164,11 +229,41 @@ def write_large(folder: Path, mebibytes: int, own: bool = False) -> Path:
 PEAK = """
 import re, sys
 from pathlib import Path
+from llm_aug import pipeline
 from llm_aug.config import recipe_of
 from llm_aug.generators import ask
-ask(recipe_of(model=sys.argv[3], rewrite={"limit": 500}), "rewrite", Path(sys.argv[1]), None, Path(sys.argv[2]))
+{body}
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]))
 """
+ASK = """
+ask(recipe_of(model=sys.argv[3], rewrite={"limit": 500}), "rewrite", Path(sys.argv[1]), None, Path(sys.argv[2]))
+"""
+PREPARE = """
+source, made = map(Path, sys.argv[1:])
+pipeline.prepare(recipe_of(data={"source": str(source)}), made / "data")
+pipeline.split(recipe_of(), made / "data", made / "split")
+"""
+
+
+def peak(body: str, *arguments: object) -> int:
+    """Bytes that a process of its own held at most."""
+    command = [sys.executable, "-c", PEAK.replace("{body}", body), *map(str, arguments)]
+    return int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss of a child counts its parent's memory too")
+def test_memory_of_preparing_does_not_grow_with_the_texts_of_the_catalogue(tmp_path: Path) -> None:
+    peaks = []
+    for size in (20, 200):
+        source = write_large(tmp_path / f"source-{size}", size)
+        log = pa.table(
+            {"user_id": [f"u{row % 50}" for row in range(500)], "item_id": [f"i{row}" for row in range(500)]}
+        )
+        pq.write_table(log, source / "interactions.parquet")
+        peaks.append(peak(PREPARE, source, tmp_path / f"made-{size}"))
+        assert pq.read_metadata(tmp_path / f"made-{size}" / "split" / "items.parquet").num_rows == 128 * size
+    assert peaks[1] - peaks[0] < 100 * MIB, peaks
 
 
 @pytest.mark.slow
@@ -178,7 +273,6 @@ def test_memory_does_not_grow_with_the_texts_of_the_catalogue(tmp_path: Path) ->
     peaks = []
     for size in (20, 200):
         split = write_large(tmp_path / f"split-{size}", size)
-        command = [sys.executable, "-c", PEAK, split, tmp_path / f"made-{size}", f"scripted:{tmp_path / 'script.json'}"]
-        peaks.append(int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]))
+        peaks.append(peak(ASK, split, tmp_path / f"made-{size}", f"scripted:{tmp_path / 'script.json'}"))
     assert pq.read_metadata(tmp_path / "split-200" / "items.parquet").num_row_groups == 1
     assert peaks[1] - peaks[0] < 100 * MIB, peaks

@@ -5,7 +5,7 @@ One row of items: file "items.csv", line 2, {"item_id": "1", "title": "Toy Story
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,21 @@ class RawTable:
     lines: NDArray[np.int64]
     unreadable: tuple[tuple[int, str], ...] = ()
 
+    @property
+    def columns(self) -> list[str]:
+        return [str(name) for name in self.frame.columns]
+
+    def column(self, name: str) -> pd.Series:
+        return self.frame[name]
+
+    def parts(self, names: Collection[str]) -> Iterator[pd.DataFrame]:
+        """The rows in their order, with these of its columns, in one piece or in several."""
+        yield self.frame[[name for name in self.frame if name in names]]
+
+    def renamed(self, columns: Mapping[str, str]) -> RawTable:
+        """columns: ours -> theirs, of which it need not have all."""
+        return replace(self, frame=_renamed(self.frame, columns))
+
 
 @dataclass(frozen=True)
 class RawDataset:
@@ -42,22 +57,26 @@ def rename(raw: RawDataset, columns: Mapping[str, str]) -> RawDataset:
     Raises InputError where neither has one. A column that was in the way of a new name is left out.
     """
     tables = (raw.items, raw.interactions)
-    known = {str(name) for table in tables for name in table.frame.columns}
+    known = {name for table in tables for name in table.columns}
     for ours, theirs in columns.items():
         if theirs not in known:
             raise InputError(
                 f"{raw.items.file} and {raw.interactions.file} have no column {theirs!r} "
                 f"(asked for as {ours!r}); {did_you_mean(theirs, known)}"
             )
-    items, interactions = (replace(table, frame=_renamed(table.frame, columns)) for table in tables)
-    return replace(raw, items=items, interactions=interactions)
+    return replace(raw, items=raw.items.renamed(columns), interactions=raw.interactions.renamed(columns))
+
+
+def new_names(names: Iterable[str], columns: Mapping[str, str]) -> dict[str, str]:
+    """Ours -> theirs, of every column that stays; the renamed ones come first."""
+    names = list(names)
+    present = {ours: theirs for ours, theirs in columns.items() if theirs in names}
+    gone = {*present, *present.values()}
+    return present | {name: name for name in names if name not in gone}
 
 
 def _renamed(frame: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    present = {ours: theirs for ours, theirs in columns.items() if theirs in frame}
-    gone = {*present, *present.values()}
-    new = {ours: frame[theirs] for ours, theirs in present.items()}
-    return pd.DataFrame({**new, **{name: frame[name] for name in frame if name not in gone}}, index=frame.index)
+    return pd.DataFrame({ours: frame[name] for ours, name in new_names(frame, columns).items()}, index=frame.index)
 
 
 def decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from llm_aug.errors import InputError
-from llm_aug.files import read_parquet
+from llm_aug.files import parquet_batches, parquet_shape, read_parquet
 from llm_aug.sources import delimited
-from llm_aug.sources.raw import RawDataset, RawTable, decoded, object_columns, storable
+from llm_aug.sources.raw import RawDataset, RawTable, decoded, new_names, object_columns, storable
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
 SUFFIXES = (".parquet", *TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in TEXT_SUFFIXES))
@@ -65,19 +68,54 @@ def _bytes(path: Path) -> bytes:
         raise InputError(f"{path} is not a whole gzip file: {error}") from error
 
 
-def _parquet(path: Path) -> RawTable:
-    table = read_parquet(path)
-    doubled = {name for name in table.column_names if table.column_names.count(name) > 1}
+class ParquetTable(RawTable):
+    """Equal to the loaded one in all that it tells. Whoever asks for `frame` has it read as a whole.
+
+    names: ours -> the file's.
+    """
+
+    def __init__(self, path: Path, rows: int, names: Mapping[str, str]) -> None:
+        vars(self).update(file=path.name, lines=np.arange(1, rows + 1), path=path, names=names)
+
+    path: Path
+    names: Mapping[str, str]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        return _pandas(read_parquet(self.path).select(list(self.names.values())).rename_columns(list(self.names)))
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.names)
+
+    def column(self, name: str) -> pd.Series:
+        return _pandas(pa.concat_tables(parquet_batches(self.path, {self.names[name]})))[self.names[name]]
+
+    def parts(self, names: Collection[str]) -> Iterator[pd.DataFrame]:
+        ours = {theirs: name for name, theirs in self.names.items() if name in names}
+        return (_pandas(part).rename(columns=ours) for part in parquet_batches(self.path, ours))
+
+    def renamed(self, columns: Mapping[str, str]) -> RawTable:
+        found = {ours: self.names[name] for ours, name in new_names(self.names, columns).items()}
+        return ParquetTable(self.path, len(self.lines), found)
+
+
+def _parquet(path: Path) -> ParquetTable:
+    rows, names = parquet_shape(path)
+    doubled = {name for name in names if names.count(name) > 1}
     if doubled:
         raise InputError(f"{path} has several columns named {min(doubled)!r}; rename all but one")
+    return ParquetTable(path, rows, {name: name for name in names})
+
+
+def _pandas(table: pa.Table) -> pd.DataFrame:
     for index, column in enumerate(table.schema):
         if pa.types.is_dictionary(column.type):
             table = table.set_column(index, column.name, table[index].cast(column.type.value_type))
         if _is_text(table.schema.field(index).type):
             table = table.set_column(index, column.name, decoded(table[index]))
     # integer_object_nulls: beside a missing value a 17-digit id would become a float and lose its last digits.
-    frame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
-    return RawTable(path.name, frame, np.arange(1, len(frame) + 1))
+    return table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
 
 
 def _is_text(kind: pa.DataType) -> bool:
