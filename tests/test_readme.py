@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_section_holds_the_table_the_headline_and_each_question(run: Path) -> None:
     text = readme.section(run)
-    assert "**movies**: NDCG@20 over 3 splits" in text
+    assert text.startswith("## movies\n\nNDCG@20 over 3 splits")
     assert "| ials | real | - | - | 0.100 | 0.090 to 0.110 |" in text
     assert "- Best single model on merged data, ials.\n" in text
     assert "ials on llm data" not in text
@@ -49,15 +49,28 @@ def test_a_section_holds_the_table_the_headline_and_each_question(run: Path) -> 
     assert "funnel 0.700; judge 0.500" in text
 
 
-def test_the_table_goes_between_its_marks(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_brief_has_the_overall_figures_by_arm(run: Path) -> None:
+    row = json.loads((run / "metrics.json").read_text())[0]
+    more = [{"arm": "llm", "mean": 0.15}, {"student": "ease", "mean": 0.2}, {"group": "cold", "mean": 0.9}]
+    (run / "metrics.json").write_text(json.dumps([row, *(row | other for other in more), row | {"k": 10, "arm": "x"}]))
+    rows = ["| student | real | llm |", "|---|---:|---:|", "| ials | 0.100 | 0.150 |", "| ease | 0.200 | - |"]
+    assert "\n".join(rows) in readme.brief(run)
+
+
+def test_the_tables_go_between_the_marks_and_to_the_page(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     copy = tmp_path / "README.md"
     copy.write_text("before\n<!-- results: by script -->\nstale\n<!-- end -->\nafter\n")
     monkeypatch.setattr(readme, "README", copy)
+    monkeypatch.setattr(readme, "PAGE", tmp_path / "VERDICTS.md")
     readme.main([str(run)])
     text = copy.read_text()
     assert text.startswith("before\n<!-- results: by script -->\n")
     assert text.endswith("<!-- end -->\nafter\n")
     assert "stale" not in text
+    assert "| ials | 0.100 |" in text
+    assert "| ials | real |" in (tmp_path / "VERDICTS.md").read_text()
 
 
 @pytest.mark.parametrize("mark", ["demo", "tests"])
