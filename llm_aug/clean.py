@@ -118,11 +118,11 @@ def clean(raw: RawDataset, options: CleanOptions | None = None, folder: Path | N
     options = options or CleanOptions()
     repaired: Counter[str] = Counter()
     attributes = _attributes(raw.items, options)
-    tidied = Spool(folder or Path(gettempdir()))
-    items = _items(raw.items, attributes, options, repaired, tidied)
+    _require(raw.items, "item_id")
+    ids, tidied = identifiers(raw.items.column("item_id")), Spool(folder or Path(gettempdir()))
+    items = _items(raw.items, ids, _tidied(raw.items, ids, attributes, options, repaired, tidied))
     log = _interactions(raw.interactions, options.keep_html, repaired)
-    in_catalogue_file = set(identifiers(raw.items.column("item_id")))
-    log.drop(~log.frame["item_id"].isin(in_catalogue_file).to_numpy(), "unknown_item")
+    log.drop(~log.frame["item_id"].isin(set(ids)).to_numpy(), "unknown_item")
     log.drop(~log.frame["item_id"].isin(items.frame["item_id"]).to_numpy(), "item_dropped")
     _choose(items, log, options)
     result = CleanResult(
@@ -169,12 +169,15 @@ def _attributes(items: RawTable, options: CleanOptions) -> list[str]:
     return list(options.attributes)
 
 
-def _items(
-    table: RawTable, attributes: list[str], options: CleanOptions, repaired: Counter[str], tidied: Spool
-) -> _Sieve:
-    """Ids that stay, by their row. Every row's values go to `tidied`."""
-    _require(table, "item_id")
-    ids = identifiers(table.column("item_id"))
+def _tidied(
+    table: RawTable,
+    ids: NDArray[np.object_],
+    attributes: list[str],
+    options: CleanOptions,
+    repaired: Counter[str],
+    tidied: Spool,
+) -> list[bool]:
+    """Every row's values go to `tidied`. Returns which rows have no text."""
     empty: list[bool] = []
     for part in table.parts({*ITEM_COLUMNS, *attributes}):
         columns = [
@@ -184,6 +187,11 @@ def _items(
         for title, description, *rest in zip(*columns, strict=True):
             tidied.append((ids[len(empty)], title, description, *rest))
             empty.append(not title and not description)
+    return empty
+
+
+def _items(table: RawTable, ids: NDArray[np.object_], empty: list[bool]) -> _Sieve:
+    """Ids that stay, by their row."""
     rows = _Sieve(table, pd.DataFrame({"item_id": ids, "empty": empty}), ["item_id"])
     rows.drop((rows.frame["item_id"] == "").to_numpy(), "missing_item_id")
     rows.drop(broken(rows.frame["item_id"]), "broken_item_id")
