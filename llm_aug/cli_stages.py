@@ -170,6 +170,7 @@ def generate(
     adapter: Annotated[Path | None, typer.Option(help="Folder that `llm-aug finetune` wrote.")] = None,
     limit: Annotated[int | None, typer.Option(help="Items or users to ask about at most.")] = None,
     copies: Annotated[int | None, typer.Option(help="Answers for each.")] = None,
+    tries: Annotated[int | None, typer.Option(help="How often to ask at most, while answers are rejected.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
     top_p: Fraction = None,
     max_tokens: Annotated[int | None, typer.Option(help="Of an answer.")] = None,
@@ -191,7 +192,7 @@ def generate(
     from llm_aug.tasks import TASKS
 
     sampling = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
-    of_task = {"style": style, "limit": limit, "copies": copies, **sampling}
+    of_task = {"style": style, "limit": limit, "copies": copies, "tries": tries, **sampling}
     engine = {"device": device, "dtype": dtype, "batch_tokens": batch_tokens, "stall_minutes": stall_minutes}
     shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": {**engine, "ray": ray}}
     section, asked = task, dict[str, Any]({task: of_task} if task in TASKS else {})

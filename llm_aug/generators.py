@@ -95,6 +95,7 @@ def ask(
     asked = recipe.asked(name)
     task = load_task(name, **{**recipe.task_options(name), **_seeded_by(name, source)})
     size = {key: value for key, value in asked.options.items() if key in SIZES}
+    size |= {"tries": asked.tries} if asked.tries > 1 else {}
     made = {
         "split": split_content(split),
         **answered_by(recipe, adapter),
@@ -111,6 +112,7 @@ def ask(
             sampling=asked.sampling,
             seed=recipe.seed,
             split_hash=found.hash,
+            tries=asked.tries,
             stall_seconds=recipe.engine.stall_seconds,
             chunk=GenerateOptions.chunk * (recipe.engine.ray_workers or 1),
         )

@@ -105,6 +105,7 @@ class Asked(Section):
     temperature: float = Field(Sampling().temperature, ge=0)
     top_p: float = Field(Sampling().top_p, gt=0, le=1)
     max_tokens: int = Field(Sampling().max_tokens, ge=1)
+    tries: int = Field(1, ge=1)
 
     @property
     def sampling(self) -> Sampling:
