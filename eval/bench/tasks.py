@@ -5,7 +5,8 @@ styles from one split's training side; then each style is asked --limit times, w
 with the other catalogue's, and goes through the filter. A run that is there is kept.
 
 With --held-out rewriting alone is asked, about the items whose title is reserved (`llm_aug.builtin.reserved`, a tenth):
-the built-in model has not read about them, and no adapter has learnt from them.
+the built-in model has not read about them, and no adapter has learnt from them. With --only rewrite/condense,...
+nothing but these is learnt and asked.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from llm_aug import pipeline
 from llm_aug.builtin.reserved import reserved
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.data import Dataset, Split, read_split, split_hash, write_split
-from llm_aug.errors import InputError, ShortOfTarget
+from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
 from llm_aug.files import read_json
 from llm_aug.tasks import load_task
 
@@ -42,17 +43,22 @@ OPTIONS: dict[str, list[str]] = {
     "profile/group": ["profile.groups=100"],
 }
 CONSTRAINED = "history/extend, constrained"
+ADAPTERS = ("none", "own", "other")
 UNASKABLE = ("no_description", "no_facts", "one_source", "nothing_missing")  # rejects before any answer
 
 
 @dataclass(frozen=True)
 class House:
-    """One catalogue's folders. root: of all that is made from it. held_out: adapters learn without reserved items."""
+    """One catalogue's folders. root: of all that is made from it. held_out: adapters learn without reserved items.
+
+    only: TASK/STYLE, what is learnt and asked; everything where there are none.
+    """
 
     recipe: Path
     root: Path
     overrides: Sequence[str]
     held_out: bool = False
+    only: Sequence[str] = ()
 
     def with_(self, *overrides: str) -> Recipe:
         return load_recipe(self.recipe, [*self.overrides, *overrides])
@@ -73,7 +79,12 @@ class House:
 
     @property
     def styles(self) -> dict[str, Sequence[str]]:
-        return {task: STYLES[task] for task in (("rewrite",) if self.held_out else STYLES)}
+        tasks = ("rewrite",) if self.held_out else STYLES
+        found = {task: [style for style in STYLES[task] if self.wants(f"{task}/{style}")] for task in tasks}
+        return {task: styles for task, styles in found.items() if styles}
+
+    def wants(self, name: str) -> bool:
+        return not self.only or name in self.only
 
     def adapter(self, task: str) -> Path:
         return self.root / "adapters" / task
@@ -94,7 +105,7 @@ class House:
     def teachable(self) -> dict[str, Sequence[str]]:
         """Styles by task that this catalogue has an example of: not every one has values to fill in, or tags."""
         training = read_split(self.taught).training
-        found: dict[str, Sequence[str]] = {} if self.held_out else {"judge": JUDGES}
+        found: dict[str, Sequence[str]] = {} if self.held_out or self.only else {"judge": JUDGES}
         for task, styles in self.styles.items():
             found[task] = [style for style in styles if self._teaches(training, task, style)]
         return found
@@ -129,7 +140,7 @@ def asked(house: House, adapters: Adapters, label: str, limit: int) -> Iterator[
             name = f"{task}/{style}"
             overrides = [f"{task}.style={style}", *OPTIONS.get(name, ())]
             yield _asked(house, adapters(task), label, task, name, overrides, limit)
-    if house.held_out:
+    if house.held_out or house.only:
         return
     constrained = ["history.constrained=true", *OPTIONS["history/extend"]]
     yield _asked(house, adapters("history"), label, "history", CONSTRAINED, constrained, limit)
@@ -209,25 +220,37 @@ def _measured(metrics: dict[str, Any]) -> str:
     return ", ".join(found)
 
 
+def _among(option: str, given: str, known: Sequence[str]) -> list[str]:
+    found = [name for name in given.split(",") if name]
+    for name in found:
+        if name not in known:
+            raise InputError(f"{option} {name}; {did_you_mean(name, known)}")
+    return found
+
+
 def main(
     recipes: list[Path] = typer.Argument(..., help="As eval/recipes/movies.yaml."),  # noqa: B008
     minutes: float = typer.Option(1.5, help="Of fine-tuning, per style."),
     limit: int = typer.Option(100, help="Requests per task and style."),
     output: Path = typer.Option(Path("runs") / "tasks", "--output", "-o"),  # noqa: B008
     held_out: bool = typer.Option(False, help="Rewrite the reserved items, which nothing has learnt from."),
+    only: str = typer.Option("", metavar="TASK/STYLE,...", help="Learn and ask these alone."),
+    adapters: str = typer.Option(",".join(ADAPTERS), help="Ask with these."),
     overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE"),  # noqa: B008
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
-    houses = [House(recipe, output / recipe.stem, overrides, held_out) for recipe in recipes]
+    wanted = _among("--adapters", adapters, ADAPTERS)
+    styles = _among("--only", only, [f"{task}/{style}" for task, styles in STYLES.items() for style in styles])
+    houses = [House(recipe, output / recipe.stem, overrides, held_out, styles) for recipe in recipes]
     rows: list[dict[str, Any]] = []
     for house in houses:
         house.prepare(minutes)
         tuned: dict[str, Adapters] = {"none": untuned, "own": house.adapter}
-        for label, adapters in tuned.items():
-            rows += asked(house, adapters, label, limit)
-            rows += [] if house.held_out else judged(house, adapters("judge"), label)
+        for label in [label for label in tuned if label in wanted]:
+            rows += asked(house, tuned[label], label, limit)
+            rows += [] if house.held_out or house.only else judged(house, tuned[label]("judge"), label)
     for house, other in zip(houses, [*houses[1:], *houses[:1]], strict=True):
-        if other is not house:
+        if other is not house and "other" in wanted:
             rows += asked(house, other.adapter, f"of {other.recipe.stem}", limit)
     if as_json:
         print_json(rows)
