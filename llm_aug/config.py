@@ -25,7 +25,7 @@ from llm_aug.item_controls import ITEM_CONTROLS
 from llm_aug.prompt import load_template
 from llm_aug.sections import Asked, Data, Engine, Finetune, Section, asked_section, filter_section
 from llm_aug.simulate import SimulateOptions
-from llm_aug.tasks import task_class
+from llm_aug.tasks import TASKS, task_class
 from recommender.encoder_options import EncoderTuning
 
 PARTS = ("funnel", "random", "active", "shuffled", "llm", "history", *ITEM_CONTROLS, *CLASSICS)
@@ -89,6 +89,9 @@ class Recipe(Section):
             raise InputError("adapter and finetune are both set; with finetune: null the adapter is used as it is")
         load_template("rewrite", self.asked("rewrite").options["style"])
         _ = self.interactions.judge.prompt_hash
+        for name in TASKS:
+            if self.asked(name).tries > 1 and not self.asked(name).temperature:
+                raise InputError(f"{name}.tries is above 1 at temperature 0, where every try says the same; raise it")
         for name in self.classics:
             self.classic(name)
         for name in ("seeds", "arms"):
