@@ -16,7 +16,7 @@ from small_corpus import small_corpus, write_corpus
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from llm_aug.builtin import assess, measure, packing, pretrain, training
-from llm_aug.builtin.copying import fixed_parts
+from llm_aug.builtin.copying import DISTANCES, FINDERS, fixed_parts
 from llm_aug.builtin.packing import Rows
 from llm_aug.builtin.tokenizer import train_tokenizer
 from llm_aug.builtin.training import Limits, Progress, Recipe, Trainer, learning_rate
@@ -26,9 +26,9 @@ from llm_aug.signals import Interrupted
 TINY = Recipe(
     characters=30_000,
     vocab_size=500,
-    hidden=16,
+    hidden=24,
     layers=2,
-    heads=2,
+    heads=3,
     feed_forward=16,
     length=96,
     batch=2,
@@ -76,18 +76,20 @@ def test_a_run_ends_by_its_minutes_or_its_steps(seconds: float, step: int, done:
 
 
 def test_an_untrained_model_looks_back_and_copies(tokenizer: PreTrainedTokenizerFast) -> None:
-    model = training.new_model(replace(TINY, hidden=128), tokenizer).eval()
+    model = training.new_model(replace(TINY, hidden=192, heads=4), tokenizer).eval()
     model.set_attn_implementation("eager")
     once = torch.randint(5, len(tokenizer), (4, 30), generator=torch.Generator().manual_seed(0))
     twice = torch.cat([once, once], 1)
     with torch.inference_mode():
         made = model(twice, output_attentions=True)
-    before = made.attentions[0][:, 0].diagonal(-1, 1, 2)
-    assert before[:, 5:].mean() > 0.8
-    after_the_same_token = made.attentions[1][:, :2].diagonal(-29, 2, 3)
-    assert after_the_same_token.mean() > 5 / 60
-    likely = torch.log_softmax(made.logits[:, :-1], -1).gather(2, twice[:, 1:, None])[..., 0]
-    assert likely[:, 30:].mean() > likely[:, :29].mean() + 0.05
+    for head, distance in enumerate(DISTANCES):
+        assert made.attentions[0][:, head].diagonal(-distance, 1, 2)[:, 5:].mean() > 0.8
+    after_the_same = made.attentions[1][:, :FINDERS].diagonal(-29, 2, 3)[..., 3:]
+    assert after_the_same.mean() > 0.5
+    assert after_the_same[:, 1:].mean() > after_the_same[:, 0].mean(), "two tokens say more than one"
+    right = made.logits[:, :-1].argmax(-1) == twice[:, 1:]
+    assert right[:, :29].float().mean() < 0.1
+    assert right[:, 33:].float().mean() > 0.5
 
 
 def test_training_leaves_the_place_finding_heads_alone(tokenizer: PreTrainedTokenizerFast, rows: Rows) -> None:

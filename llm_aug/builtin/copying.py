@@ -1,8 +1,9 @@
-"""Starts a small Llama with heads that can copy: a previous-token head and, above it, two induction heads.
+"""Starts a small Llama with heads that can copy: two position heads and, above them, three induction heads.
 
 A description repeats the names in its facts, and a judge compares words, so our tasks need attention that, at 'A',
-finds an earlier 'A B' and proposes 'B' (Olsson et al. 2022, In-context Learning and Induction Heads). Left to chance
-such heads take many millions of tokens, more than an hour on one thread has: after 2.7 million there was none.
+finds an earlier 'A B' and proposes 'B' (Olsson et al. 2022, In-context Learning and Induction Heads). One head goes by
+the last token, which in a text of short pieces stands in many places; two go by the last two. Left to chance such heads
+take many millions of tokens, more than an hour on one thread has: after 2.7 million there was none.
 """
 
 from __future__ import annotations
@@ -12,47 +13,58 @@ from transformers import LlamaForCausalLM
 
 from llm_aug.errors import InputError
 
-SHARPNESS = 5.5  # amplitude of the position biases: at 5.5 the token before gets 0.96 of the attention
+SHARPNESS = 5.5  # amplitude of the position biases: at 5.5 the token at the distance gets 0.96 of the attention
 EMBEDDING = 0.05  # standard deviation
-MATCH = 2.5  # gain of queries and keys
-BEFORE, COPY = 2.0, 2.0  # what the heads write, relative to a token's own embedding
+MATCH = 3.5  # gain of queries and keys
+BEFORE, COPY = 2.5, 5.0  # what the heads write, relative to a token's own embedding
+DISTANCES = (1, 2)  # of the tokens that the heads of the first layer tell
+FINDERS = 3  # heads of the second layer
+ROPE_THETA = 1e6  # so that over a prompt's length half of the frequencies are too slow to matter
 
 Parts = dict[str, torch.Tensor]
 
 
 def start_copying(model: LlamaForCausalLM) -> None:
-    """Overwrites head 0 of the first layer and heads 0 and 1 of the second.
+    """Overwrites the first heads of the first two layers.
 
     With biases alone as query and key, a rotary head's score depends on the distance d only: the sum over frequencies f
-    of a^2 cos(f (d - 1)), highest at d = 1. That head writes each token's predecessor into a subspace of its own, where
-    the second layer's keys read it; the queries there are the token itself. Only slow frequencies compare content, so
-    that distance matters little. Raises InputError where the model has too few layers or heads, or no attention biases.
+    of a^2 cos(f (d - D)), highest at d = D. Such a head writes the token D before into a subspace of its own, where
+    the second layer's keys read it; the queries there are the token itself and the one before. Only slow frequencies
+    compare content, so that distance matters little. Raises InputError where the model has too few layers or heads, or
+    no attention biases.
     """
     config = model.config
-    if min(config.num_hidden_layers, config.num_attention_heads) < 2 or not config.attention_bias:
-        raise InputError("copying heads need two layers, two heads and attention biases; change the recipe")
+    enough = config.num_hidden_layers >= 2 and config.num_attention_heads >= FINDERS
+    if not enough or not config.attention_bias:
+        raise InputError(f"copying heads need two layers, {FINDERS} heads and attention biases; change the recipe")
     size = config.hidden_size // config.num_attention_heads
     half = size // 2
-    read, written, *values = (_directions(config.hidden_size, size) for _ in range(4))
+    token, *before = _directions(config.hidden_size, size, 1 + len(DISTANCES))
     first, second = (model.model.layers[i].self_attn for i in (0, 1))
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(EMBEDDING / config.initializer_range)
         frequencies = model.model.rotary_emb.inv_freq[: half // 3]
         fast = torch.arange(len(frequencies))
-        first.q_proj.weight[:size] = 0
-        first.k_proj.weight[:size] = 0
-        first.k_proj.bias[fast] = SHARPNESS
-        first.q_proj.bias[fast] = SHARPNESS * torch.cos(frequencies)
-        first.q_proj.bias[fast + half] = -SHARPNESS * torch.sin(frequencies)
-        first.v_proj.weight[:size] = read
-        first.o_proj.weight[:, :size] = BEFORE * EMBEDDING * written.T
+        for head, (distance, written) in enumerate(zip(DISTANCES, before, strict=True)):
+            rows, start = slice(head * size, (head + 1) * size), head * size
+            first.q_proj.weight[rows] = 0
+            first.k_proj.weight[rows] = 0
+            first.k_proj.bias[start + fast] = SHARPNESS
+            first.q_proj.bias[start + fast] = SHARPNESS * torch.cos(distance * frequencies)
+            first.q_proj.bias[start + fast + half] = -SHARPNESS * torch.sin(distance * frequencies)
+            first.v_proj.weight[rows] = token
+            first.o_proj.weight[:, rows] = BEFORE * EMBEDDING * written.T
         slow = torch.cat([torch.arange(half - half // 2, half), torch.arange(size - half // 2, size)])
-        for head, value in enumerate(values):
-            rows, parts = slice(head * size, (head + 1) * size), head * len(slow) + torch.arange(len(slow))
+        last, two_back = slow[::2], slow[1::2]
+        for head, value in enumerate(_directions(config.hidden_size, size, FINDERS)):
+            rows, start = slice(head * size, (head + 1) * size), head * size
             second.q_proj.weight[rows] = 0
             second.k_proj.weight[rows] = 0
-            second.q_proj.weight[head * size + slow] = MATCH * read[parts]
-            second.k_proj.weight[head * size + slow] = MATCH * written[parts]
+            compared = [(slow, token, before[0])] if head == 0 else [(last, token, before[0]), (two_back, *before)]
+            for places, asked, held in compared:
+                parts = (head * len(places) + torch.arange(len(places))) % size
+                second.q_proj.weight[start + places] = MATCH * asked[parts]
+                second.k_proj.weight[start + places] = MATCH * held[parts]
             second.v_proj.weight[rows] = value
             second.o_proj.weight[:, rows] = COPY * EMBEDDING * value.T
 
@@ -64,6 +76,7 @@ def fixed_parts(model: LlamaForCausalLM) -> Parts:
     place found (values and outputs of the second layer) is learnt.
     """
     size = model.config.hidden_size // model.config.num_attention_heads
+    telling, finding = slice(len(DISTANCES) * size), slice(FINDERS * size)
     parts: Parts = {}
     parameters = dict(model.named_parameters())
 
@@ -74,14 +87,14 @@ def fixed_parts(model: LlamaForCausalLM) -> Parts:
         parts[full] = mask
 
     for projection in ("q_proj", "k_proj", "v_proj"):
-        fix(0, f"{projection}.weight", slice(size))
-        fix(0, f"{projection}.bias", slice(size))
-    fix(0, "o_proj.weight", slice(None), slice(size))
+        fix(0, f"{projection}.weight", telling)
+        fix(0, f"{projection}.bias", telling)
+    fix(0, "o_proj.weight", slice(None), telling)
     for projection in ("q_proj", "k_proj"):
-        fix(1, f"{projection}.weight", slice(2 * size))
+        fix(1, f"{projection}.weight", finding)
     return parts
 
 
-def _directions(hidden: int, size: int) -> torch.Tensor:
-    """[size, hidden] orthonormal rows, random."""
-    return torch.linalg.qr(torch.randn(hidden, size))[0].T
+def _directions(hidden: int, size: int, count: int) -> tuple[torch.Tensor, ...]:
+    """count x [size, hidden], all rows orthonormal, random."""
+    return torch.linalg.qr(torch.randn(hidden, count * size))[0].T.split(size)

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from llm_aug.builtin.copying import fixed_parts, start_copying
+from llm_aug.builtin.copying import ROPE_THETA, fixed_parts, start_copying
 from llm_aug.builtin.packing import Rows
 from llm_aug.builtin.tokenizer import END, MAX_LENGTH, PAD
 from llm_aug.finetune_loop import agreed
@@ -86,6 +86,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCau
         max_position_embeddings=MAX_LENGTH,
         tie_word_embeddings=True,
         attention_bias=True,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         bos_token_id=None,
         eos_token_id=end,
         pad_token_id=tokenizer.convert_tokens_to_ids(PAD),
