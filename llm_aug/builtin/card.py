@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_aug.builtin import cleaning, corpus, measure, packing
+from llm_aug.builtin import cleaning, copying, corpus, measure, packing
 from llm_aug.builtin.assess import SAMPLES, Measured
 from llm_aug.builtin.measure import Verdicts
 from llm_aug.builtin.memorised import FEWEST, RUN, Memory, Said
@@ -33,6 +33,9 @@ def model_card(build: Build, measured: Measured, streams: corpus.Streams, corpus
     speed = progress.tokens / max(progress.seconds, 1e-9)
     shape = f"Llama, {recipe.layers} layers, width {recipe.hidden}, {recipe.heads} heads"
     shape += ", attention biases, tied embeddings"
+    heads = len(copying.DISTANCES) + copying.FINDERS
+    by_hand = f", but for {heads} heads set by hand to find what to copy, which stay fixed (`copying.py`)"
+    start = f"random{by_hand if recipe.copying else ''}"
     return f"""# The built-in model `mini`
 
 A language model of {build.parameters / 1e6:.1f} million parameters that comes with the package, so that every command
@@ -45,7 +48,7 @@ trying things out and for tests; for data worth keeping, name a larger model. Th
 | | |
 |---|---|
 | shape | {shape} |
-| start | random, but for three heads set by hand to find what to copy, which stay fixed (`copying.py`) |
+| start | {start} |
 | tokenizer | byte-level BPE, {recipe.vocab_size} tokens, trained on the same mix |
 | size | {build.parameters:,} parameters, {build.megabytes:.1f} MB in bf16 |
 | tokens seen | {progress.tokens:,} in {progress.step:,} steps of {recipe.batch} rows of {recipe.length} |
