@@ -247,13 +247,14 @@ torch.save(masters, folder / f"{accelerator.process_index}.pt")
 
 
 def trained(accelerator: Accelerator, checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Five steps, whose rates depend on their number alone."""
+    """Five steps in two runs, whose rates depend on the number of the step alone."""
     words = train_tokenizer(["The quick brown fox says yes and no to the dog."] * 50, TINY.vocab_size)
     ids = np.random.default_rng(0).integers(10, 250, (12, 48)).astype(np.uint16)
     weights = np.random.default_rng(1).integers(0, 3, ids.shape).astype(np.uint8)
     recipe = replace(TINY, batch=3)
-    trainer = Trainer(training.new_model(recipe, words), recipe, accelerator, torch.float32)
-    training.train(trainer, Rows(ids, weights), Limits(1e9, 5), checkpoint, nothing)
+    for steps in (3, 5):
+        trainer = Trainer(training.new_model(recipe, words), recipe, accelerator, torch.float32)
+        training.train(trainer, Rows(ids, weights), Limits(1e9, steps), checkpoint, nothing)
     return trainer.masters
 
 

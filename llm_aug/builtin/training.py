@@ -177,7 +177,7 @@ class Trainer:
         temporary.replace(path)
 
     def load(self, path: Path) -> Progress:
-        state: dict[str, Any] = torch.load(path, map_location=self.device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         with torch.no_grad():
             for name, master in self.masters.items():
                 master.copy_(state["masters"][name])
