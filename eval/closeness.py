@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from eval.arms import read_arm
 from llm_aug import seeds
-from llm_aug.data import Sample, Split, read_split
+from llm_aug.data import Sample, Split
 from llm_aug.errors import InputError, LlmAugError
+from llm_aug.splits import read_split
 from llm_aug.vectors import Vectors, nearest, unit
 from recommender.matrix import pairs_matrix
 

@@ -37,9 +37,10 @@ from eval.parts import Part, Parts, Rows, content_of_arm, content_of_split
 from eval.ranking import Held, Lists, held_out, per_user_and_lists
 from eval.tuning import fitted, tune, with_encoder
 from eval.verdict import write_verdict
-from llm_aug.data import Split, read_split
+from llm_aug.data import Split
 from llm_aug.errors import InputError, LlmAugError
 from llm_aug.files import write_json, write_parquet
+from llm_aug.splits import read_split
 from recommender import USUAL
 
 

@@ -26,8 +26,9 @@ from eval.metrics import ndcg, rank
 from eval.ranking import Held, held_out
 from eval.stats import bootstrap
 from llm_aug import seeds
-from llm_aug.data import Split, read_split
+from llm_aug.data import Split
 from llm_aug.errors import InputError, LlmAugError
+from llm_aug.splits import read_split
 from llm_aug.vectors import unit
 from recommender import Recommender, make_student
 from recommender.features import dense_vectors, mean_rows

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from llm_aug.data import USERS_COLD, Dataset, Split, split_hash
+from llm_aug.data import USERS_COLD, Dataset, Split
 from llm_aug.errors import InputError, did_you_mean
 from llm_aug.seeds import generator
+from llm_aug.splits import split_hash
 
 STRATEGIES = ("item-random", "item-temporal", USERS_COLD)
 TRAIN, VALIDATION, TEST, REVEALED, WITHHELD = range(5)

@@ -29,9 +29,10 @@ from eval.ranking import GROUPS, held_out, per_user
 from eval.stats import bootstrap
 from eval.tuning import Choice, fitted, tune, with_encoder
 from llm_aug import seeds
-from llm_aug.data import Split, read_split
+from llm_aug.data import Split
 from llm_aug.errors import InputError, LlmAugError
 from llm_aug.files import write_json
+from llm_aug.splits import read_split
 
 METRIC = f"{HEADLINE}@{K}"
 KS = (0, 1, 2, 3, 5, 10)

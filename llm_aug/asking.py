@@ -49,6 +49,11 @@ class GenerateOptions:
     stall_seconds: float | None = STALL_SECONDS
 
 
+def key_of(request: Request, turn: int) -> str:
+    """Of an answer: the request's own, and another for each time that it is asked again."""
+    return f"{request.key}#{turn + 1}" if turn else request.key
+
+
 class Asking:
     """The asking and the reading of its answers, each once.
 
@@ -100,10 +105,20 @@ class Asking:
                 self.read[number] = self._outcome(request, answer)
         return np.array(todo, np.int64)
 
+    @property
+    def again(self) -> int:
+        """How many answers there are to requests that were put once more."""
+        return sum(
+            self.answers.holds(key_of(self.requests[number], turn))
+            for number, last in self.turns.items()
+            for turn in range(1, last + 1)
+        )
+
+    def _failed(self, number: int) -> bool:
+        return isinstance(self.read.get(number), Failure)
+
     def _key(self, number: int, request: Request) -> str:
-        """Of its answer: the request's own, and another for each time that it is asked again."""
-        turn = self.turns.get(number, 0)
-        return f"{request.key}#{turn + 1}" if turn else request.key
+        return key_of(request, self.turns.get(number, 0))
 
     def seed(self, number: int, request: Request) -> int:
         return seeds.derive(self.options.seed, "generate", self._key(number, request))
@@ -111,7 +126,7 @@ class Asking:
     def _attempts(self, todo: NDArray[np.int64], meter: Meter, watchdog: Watchdog) -> str:
         for attempt in range(self.options.attempts):
             stopped = self._round(todo, meter, watchdog)
-            todo = np.array([number for number, _ in self.read.of(Failure)], np.int64)
+            todo = np.array([number for number in todo.tolist() if self._failed(number)], np.int64)
             if stopped and attempt == 0:
                 return stopped
             if stopped or not len(todo):

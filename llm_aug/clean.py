@@ -166,7 +166,7 @@ def _attributes(items: RawTable, options: CleanOptions) -> list[str]:
             raise InputError(
                 f"{items.file} has no column {name!r} to keep as an attribute; {did_you_mean(name, columns)}"
             )
-    return list(options.attributes)
+    return list(dict.fromkeys(options.attributes))
 
 
 def _tidied(

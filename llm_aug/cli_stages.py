@@ -195,6 +195,9 @@ def generate(
     of_task = {"style": style, "limit": limit, "copies": copies, "tries": tries, **sampling}
     engine = {"device": device, "dtype": dtype, "batch_tokens": batch_tokens, "stall_minutes": stall_minutes}
     shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": {**engine, "ray": ray}}
+    for name, value in of_task.items():
+        if value is not None and name != "style" and task not in TASKS:
+            raise InputError(f"--{name.replace('_', '-')} says nothing to {task or generator}; leave it out")
     section, asked = task, dict[str, Any]({task: of_task} if task in TASKS else {})
     if generator in CLASSICS:
         section, asked = f"classics.{generator}", {"classics": {generator: {"style": style}}}

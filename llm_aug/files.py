@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from glob import escape
@@ -99,6 +99,9 @@ def write_parquet(path: Path, table: pa.Table) -> None:
             raise Resumable(f"cannot write {path}: the disk kept less than its {table.num_rows} rows; run again")
 
 
+GROUP_ROWS, GROUP_BYTES = 1 << 13, 1 << 24
+
+
 def write_tables(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> int:
     """Table by table as row groups, so that they are never in memory at once. Returns the number of rows."""
     rows = 0
@@ -110,6 +113,18 @@ def write_tables(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> i
         if pq.read_metadata(temporary).num_rows != rows:
             raise Resumable(f"cannot write {path}: the disk kept less than its {rows} rows; run again")
     return rows
+
+
+def together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables that make good row groups: GROUP_ROWS of them, or GROUP_BYTES, or what is left."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= GROUP_ROWS or sum(one.nbytes for one in held) >= GROUP_BYTES:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
 
 
 def read_json(path: Path) -> Any:

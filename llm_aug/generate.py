@@ -36,7 +36,7 @@ from llm_aug.tasks import Measured, Parsed, Task, is_held
 class GenerateResult:
     """asked = parsed + rejected + failed. reused: answers that were already there. reasons: of rejects and failures.
 
-    again: how often a request was put once more, after a reject.
+    again: answers to requests that were put once more, after a reject.
     """
 
     asked: int
@@ -142,7 +142,7 @@ def _write(output: Path, asking: Asking, config: dict[str, Any]) -> GenerateResu
         rejected=rejected,
         failed=failures.total(),
         reused=asking.reused,
-        again=sum(asking.turns.values()),
+        again=asking.again,
         reasons=dict((reasons + failures).most_common()),
     )
     assert result.asked == result.parsed + result.rejected + result.failed, result

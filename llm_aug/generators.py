@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from llm_aug.answers import say
@@ -18,7 +16,7 @@ from llm_aug.classics.log import canonical
 from llm_aug.classics.making import CHECKPOINTS, options_of, write_classic
 from llm_aug.config import Recipe
 from llm_aug.controls import SHUFFLED_TEXTS, other_texts
-from llm_aug.data import Dataset, Split, item_texts, read_split
+from llm_aug.data import Dataset, Split, item_texts
 from llm_aug.encoding import encoder_of
 from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
 from llm_aug.files import fingerprint, write_parquet
@@ -29,7 +27,6 @@ from llm_aug.ingredients import (
     answered_by,
     asked_for,
     content,
-    filter_options,
     identity,
     judged,
     met,
@@ -38,12 +35,12 @@ from llm_aug.ingredients import (
 )
 from llm_aug.item_controls import ITEM_CONTROLS, as_many_as, of_few_events, write_controls
 from llm_aug.learn import candidates_of
-from llm_aug.preview import shown
 from llm_aug.sections import Engine
 from llm_aug.seen import NOTHING, hashes_of, leak, read_seen, write_seen
 from llm_aug.similar_reviews import similar_reviews
 from llm_aug.simulate import GENERATORS, simulate
 from llm_aug.sources.samples import FILES, read_samples
+from llm_aug.splits import read_split
 from llm_aug.stage import Outcome, once
 from llm_aug.stored import read_training
 from llm_aug.tables import samples_table
@@ -117,7 +114,7 @@ def ask(
             chunk=GenerateOptions.chunk * (recipe.engine.ray_workers or 1),
         )
         tuned = _tuned(adapter, found)
-        before = spent(llm := _llm(recipe.model, adapter, recipe.engine))
+        before = spent(llm := llm_of(recipe.model, adapter, recipe.engine))
         _record(output, found, adapter, source, log=reads_interactions(task))
         result = generate(task, training, llm, options, output)
         return _answered(recipe, str(result), {**asdict(result), **tuned, **spent(llm, before)})
@@ -139,20 +136,6 @@ def _seeded_by(task: str, source: Path | None) -> dict[str, Any]:
     return {"profiles": texts}
 
 
-def preview(recipe: Recipe, name: str, split: Path, adapter: Path | None, count: int) -> Iterator[str]:
-    """What `ask` would make of the first few subjects, in words; nothing is kept."""
-    if name not in TASKS:
-        raise InputError(f"no task {name!r} to preview; {did_you_mean(name, TASKS)}")
-    found = read_split(split)
-    task = load_task(name, **{**recipe.task_options(name), "limit": count})
-    options = GenerateOptions(sampling=recipe.asked(name).sampling, seed=recipe.seed, split_hash=found.hash)
-    encoder = encoder_of(recipe, found.training)
-    with TemporaryDirectory(prefix="llm-aug-preview-") as folder:
-        with suppress(ShortOfTarget):  # its answers are all the more worth seeing
-            generate(task, found.training, _llm(recipe.model, adapter, recipe.engine), options, Path(folder))
-        yield from shown(task, found.training, Path(folder), encoder, filter_options(recipe))
-
-
 def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | None, output: Path) -> Outcome:
     """Users for cold items: graded by the model (llm), by the funnel alone, or drawn (`controls`)."""
     if generator not in GENERATORS:
@@ -167,7 +150,7 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
         patience = recipe.engine.stall_seconds
         options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash, stall_seconds=patience)
         tuned = _tuned(adapter, found) if generator == "llm" else {}
-        before = spent(llm := _llm(recipe.model, adapter, recipe.engine) if generator == "llm" else None)
+        before = spent(llm := llm_of(recipe.model, adapter, recipe.engine) if generator == "llm" else None)
         _record(output, found, adapter if generator == "llm" else None)
         result = simulate(generator, candidates, found.training, output, options, llm)
         counts = {key: value for key, value in asdict(result).items() if key != "auc"}
@@ -272,7 +255,7 @@ def _record(output: Path, split: Split, *sources: Path | None, log: bool = True)
 
 
 @lru_cache(maxsize=1)
-def _llm(name: str, adapter: Path | None, engine: Engine) -> LLM:
+def llm_of(name: str, adapter: Path | None, engine: Engine) -> LLM:
     """The model of the last stage stays loaded for the next."""
     how = (engine.device, engine.dtype, engine.trust_remote_code, engine.batch_tokens)
     return load_llm(name, adapter, *how, cluster=engine.cluster, server=engine.server, extra=engine.extra)

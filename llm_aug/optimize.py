@@ -33,11 +33,12 @@ from llm_aug import seeds
 from llm_aug.answers import locked, say
 from llm_aug.config import MIXES, Recipe, load_recipe
 from llm_aug.controls import CONTROLS
-from llm_aug.data import Split, read_split
+from llm_aug.data import Split
 from llm_aug.errors import InputError, ResumeRefused, ShortOfTarget
 from llm_aug.files import read_json, temporary_for, write_json, write_text
 from llm_aug.item_controls import ITEM_CONTROLS
 from llm_aug.run import Step, parts_of, seed_folder, steps
+from llm_aug.splits import read_split
 from llm_aug.stage import read_mark
 
 TRIALS, BEST = "trials.json", "best.yaml"

@@ -19,7 +19,7 @@ from llm_aug.answers import say
 from llm_aug.chosen import joined
 from llm_aug.clean import CleanResult, clean, write_clean
 from llm_aug.config import Recipe
-from llm_aug.data import Dataset, read_split, write_split
+from llm_aug.data import Dataset
 from llm_aug.encoding import encoder_of
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import sha256_file
@@ -31,7 +31,6 @@ from llm_aug.generators import classic as classic
 from llm_aug.generators import controls as controls
 from llm_aug.generators import generate_samples as generate_samples
 from llm_aug.generators import interactions as interactions
-from llm_aug.generators import preview as preview
 from llm_aug.ingredients import (
     content,
     filter_options,
@@ -43,8 +42,10 @@ from llm_aug.ingredients import (
 )
 from llm_aug.learn import examples_of, finetune_options, learnt, shown_to
 from llm_aug.learn import tune_encoder as write_tuned_encoder
+from llm_aug.preview import preview as preview
 from llm_aug.seen import hashes_of, read_seen, write_seen
 from llm_aug.sources.samples import store_samples
+from llm_aug.splits import read_split, write_split
 from llm_aug.stage import Outcome, check, once, read_mark
 from llm_aug.stored import StoredDataset, read_training
 from llm_aug.students import fit_and_save, write_lists, write_lists_of_events

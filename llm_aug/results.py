@@ -10,10 +10,9 @@ from typing import TypeVar
 import pyarrow as pa
 
 from llm_aug.data import Reject, Sample
-from llm_aug.files import write_tables
+from llm_aug.files import GROUP_ROWS, write_tables
 from llm_aug.tables import REJECT_SCHEMA, SAMPLE_SCHEMA, rejects_table, samples_table
 
-GROUP_ROWS = 8192
 T = TypeVar("T")
 
 

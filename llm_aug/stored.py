@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from llm_aug import files
-from llm_aug.data import Dataset, Split, read_split
+from llm_aug.data import Dataset, Split
 from llm_aug.files import parquet_batches
+from llm_aug.splits import read_split
 from llm_aug.spool import Spool
 from llm_aug.tidy import items_of, read_items
 

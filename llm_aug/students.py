@@ -17,10 +17,10 @@ from eval.arms import read_arm
 from eval.metrics import rank_by_key
 from llm_aug import seeds
 from llm_aug.answers import say
-from llm_aug.data import read_split
 from llm_aug.files import write_parquet
 from llm_aug.merge import merge
 from llm_aug.sources.events import read_histories
+from llm_aug.splits import read_split
 from llm_aug.stage import Outcome, check
 from recommender import make_student
 from recommender.live import fold_in, history_rows

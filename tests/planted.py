@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from llm_aug.backends import Scores
-from llm_aug.data import Completion, Dataset, Prompt, Split, split_hash, tidy_interactions, tidy_items
+from llm_aug.data import Completion, Dataset, Prompt, Split, tidy_interactions, tidy_items
 from llm_aug.funnel import Space
+from llm_aug.splits import split_hash
 
 WORDS = {
     "space": ["rocket", "orbit", "laser", "comet", "alien"],

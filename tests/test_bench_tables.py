@@ -11,8 +11,9 @@ import pytest
 from eval.bench import tasks, user_cold
 from eval.bench.report import print_page
 from llm_aug.builtin.reserved import reserved
-from llm_aug.data import Split, split_hash, tidy_interactions, tidy_items
+from llm_aug.data import Split, tidy_interactions, tidy_items
 from llm_aug.files import write_json
+from llm_aug.splits import split_hash
 
 
 def comparison(arm: str, against: str, gain: float) -> dict[str, Any]:

@@ -17,11 +17,12 @@ from llm_aug.classics.budgets import even, funnel_volume, rarest_first, volume_o
 from llm_aug.classics.log import canonical
 from llm_aug.classics.making import write_classic
 from llm_aug.config import recipe_of
-from llm_aug.data import Dataset, Pair, Sample, item_texts, read_split, write_split
+from llm_aug.data import Dataset, Pair, Sample, item_texts
 from llm_aug.errors import InputError, ResumeRefused
 from llm_aug.generators import Wanted, classic, generate_samples
 from llm_aug.run import steps
 from llm_aug.sources.samples import read_samples
+from llm_aug.splits import read_split, write_split
 from llm_aug.stage import check
 from llm_aug.vectors import load_encoder
 

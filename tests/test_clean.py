@@ -16,10 +16,11 @@ from unclean import FRUIT, Rows, cleaned, drops, raw
 from eval.split import cut
 from llm_aug import sources
 from llm_aug.clean import CHOSEN, CleanOptions, CleanResult, clean, write_clean
-from llm_aug.data import INTERACTION_COLUMNS, read_dataset, read_split, write_split
+from llm_aug.data import INTERACTION_COLUMNS, read_dataset
 from llm_aug.errors import InputError
 from llm_aug.files import read_parquet, sha256_file
 from llm_aug.sources.raw import RawDataset, RawTable
+from llm_aug.splits import read_split, write_split
 
 
 def kept_pairs(result: CleanResult) -> list[tuple[str, str]]:

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from llm_aug import __version__
 from llm_aug.cli import COMMANDS, app
-from llm_aug.data import read_split
 from llm_aug.files import read_json, read_parquet
+from llm_aug.splits import read_split
 from recommender import STUDENTS
 
 PROGRAM = Path(sys.executable).with_name("llm-aug")

@@ -13,9 +13,10 @@ import pytest
 
 from eval.closeness import dcr_share, invented_users, main, nndr, nndr_share
 from eval.split import SplitOptions, cut
-from llm_aug.data import Dataset, Pair, Sample, Split, tidy_interactions, tidy_items, write_split
+from llm_aug.data import Dataset, Pair, Sample, Split, tidy_interactions, tidy_items
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
+from llm_aug.splits import write_split
 from llm_aug.tables import samples_table
 from llm_aug.vectors import unit
 

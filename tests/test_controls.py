@@ -12,10 +12,11 @@ from planted import training
 from eval.arms import read_arm
 from llm_aug.config import recipe_of
 from llm_aug.controls import SHUFFLED_TEXTS, other_texts, other_users
-from llm_aug.data import Origin, Sample, Split, write_split
+from llm_aug.data import Origin, Sample, Split
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
 from llm_aug.generators import Wanted, generate_samples
+from llm_aug.splits import write_split
 from llm_aug.tables import samples_table
 
 

@@ -24,15 +24,13 @@ from llm_aug.data import (
     Split,
     item_text,
     read_dataset,
-    read_split,
-    split_hash,
     tidy_interactions,
     tidy_items,
     write_dataset,
-    write_split,
 )
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet, write_json, write_parquet
+from llm_aug.splits import read_split, split_hash, write_split
 from llm_aug.tables import SAMPLE_SCHEMA, rejects_table, samples_from, samples_table
 
 FRUITS = ["apple", "pear", "plum"]

@@ -14,10 +14,11 @@ from scipy.sparse import csr_matrix
 from llm_aug import pipeline
 from llm_aug.cli_stages import finetune
 from llm_aug.config import recipe_of
-from llm_aug.data import Dataset, Split, item_texts, read_split, write_split
+from llm_aug.data import Dataset, Split, item_texts
 from llm_aug.errors import InputError
 from llm_aug.files import read_json
 from llm_aug.learn import candidates_of
+from llm_aug.splits import read_split, write_split
 from llm_aug.tuned_encoder import TUNING_RECORD, check_encoder
 from llm_aug.vectors import load_encoder
 from recommender.encoder_options import EncoderTuning

@@ -14,8 +14,9 @@ from eval.bench.false_alarms import alarms, run, table
 from eval.cold_start import EvaluateOptions, evaluate, main
 from eval.compare import Comparison, compare
 from eval.verdict import read_scores
-from llm_aug.data import Dataset, Pair, Sample, Split, write_split
+from llm_aug.data import Dataset, Pair, Sample, Split
 from llm_aug.files import write_parquet
+from llm_aug.splits import write_split
 
 PER_ITEM = 8  # with twice as many, noise too has the least p-value that 2,000 resamples can give
 

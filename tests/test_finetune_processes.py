@@ -16,9 +16,10 @@ from safetensors.numpy import load_file
 
 from llm_aug import pipeline
 from llm_aug.config import recipe_of
-from llm_aug.data import Split, write_split
+from llm_aug.data import Split
 from llm_aug.files import read_json
 from llm_aug.finetune_loop import agreed
+from llm_aug.splits import write_split
 
 Folder = Callable[..., Path]
 

@@ -12,8 +12,9 @@ from scipy.sparse import csr_matrix
 
 from eval.groups import KINDS, LARGEST, RELEVANT, SMALLEST, WAYS, draw_groups, evaluate_groups, main, table
 from eval.ranking import held_out
-from llm_aug.data import Split, write_split
+from llm_aug.data import Split
 from llm_aug.errors import InputError
+from llm_aug.splits import write_split
 from recommender.features import dense_vectors
 from recommender.matrix import to_log
 

@@ -13,10 +13,10 @@ from shop import write_script, write_source
 
 from llm_aug import pipeline
 from llm_aug.config import Recipe, load_recipe, recipe_of
-from llm_aug.data import read_split
 from llm_aug.errors import InputError, ResumeRefused, ShortOfTarget
 from llm_aug.files import read_json, read_parquet, write_json
 from llm_aug.run import status, steps
+from llm_aug.splits import read_split
 from llm_aug.stage import Outcome
 
 ARMS = ["funnel", "llm", "llm+rewrite"]

@@ -11,7 +11,7 @@ from shop import write_script, write_source
 from typer.testing import CliRunner
 
 from llm_aug.cli import app
-from llm_aug.data import read_split
+from llm_aug.splits import read_split
 
 
 @pytest.fixture(scope="module")

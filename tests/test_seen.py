@@ -18,12 +18,13 @@ from eval.split import SplitOptions, cut
 from llm_aug import generators, pipeline
 from llm_aug.backends import load_llm
 from llm_aug.config import Recipe, recipe_of
-from llm_aug.data import Dataset, Split, tidy_interactions, tidy_items, write_split
+from llm_aug.data import Dataset, Split, tidy_interactions, tidy_items
 from llm_aug.errors import InputError, LlmAugError, ShortOfTarget
 from llm_aug.files import write_json, write_parquet
 from llm_aug.finetune_record import FINETUNE_RECORD, catalogue_hash
 from llm_aug.learn import shown_to
 from llm_aug.seen import NOTHING, SEEN, hashes_of, leak, read_seen, write_seen
+from llm_aug.splits import write_split
 from llm_aug.tasks import load_task, reads_interactions
 
 

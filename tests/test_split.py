@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.split import STRATEGIES, SplitOptions, cut
-from llm_aug.data import USERS_COLD, Dataset, Split, read_split, split_hash, tidy_interactions, tidy_items, write_split
+from llm_aug.data import USERS_COLD, Dataset, Split, tidy_interactions, tidy_items
 from llm_aug.errors import InputError
+from llm_aug.splits import read_split, split_hash, write_split
 
 
 def dataset(pairs: list[tuple[str, str]], times: list[int] | None = None, extra_items: tuple[str, ...] = ()) -> Dataset:

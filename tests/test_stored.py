@@ -19,21 +19,12 @@ from llm_aug import files, pipeline, questions, sources, spool
 from llm_aug.backends.scripted import Scripted
 from llm_aug.clean import CleanOptions, clean, write_clean
 from llm_aug.config import recipe_of
-from llm_aug.data import (
-    Prompt,
-    Sampling,
-    Split,
-    read_dataset,
-    read_split,
-    split_hash,
-    tidy_interactions,
-    tidy_items,
-    write_split,
-)
+from llm_aug.data import Prompt, Sampling, Split, read_dataset, tidy_interactions, tidy_items
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
 from llm_aug.generate import GenerateOptions, dataset_hash, generate
 from llm_aug.sources.raw import RawDataset, RawTable
+from llm_aug.splits import read_split, split_hash, write_split
 from llm_aug.stored import StoredDataset
 from llm_aug.tasks.rewrite import Rewrite
 from llm_aug.tidy import read_item_ids, read_items
@@ -138,6 +129,7 @@ FOREIGN = {
     "price": [1.0, 2.5, None, 3.0, 4.0, None, 5.0, 6.0, 7.0],
     "item_id": ["in the way"] * 9,
 }
+MAPPED = {"item_id": "asin", "title": "title", "name": "title"}  # one column under two names
 
 
 def written(folder: Path, raw: RawDataset, options: CleanOptions) -> dict[str, bytes]:
@@ -155,13 +147,13 @@ def test_a_foreign_catalogue_is_cleaned_by_parts_as_it_is_as_a_whole(
     pq.write_table(pa.table(FOREIGN), tmp_path / "source" / "items.parquet", row_group_size=4)
     log = [{"user_id": f"u{user}", "item_id": item} for user in range(3) for item in (7, 8, 12)]
     pq.write_table(pa.Table.from_pylist(log), tmp_path / "source" / "interactions.parquet")
-    raw = sources.read(tmp_path / "source", {"item_id": "asin"})
+    raw = sources.read(tmp_path / "source", MAPPED)
     items = raw.items
     whole = replace(raw, items=RawTable(items.file, items.frame, items.lines), interactions=raw.interactions)
     loaded = written(tmp_path / "loaded", whole, options)
     monkeypatch.setattr(files, "BATCH_ROWS", 2)
     monkeypatch.setattr(spool, "TAIL_BYTES", 16)
-    raw = sources.read(tmp_path / "source", {"item_id": "asin"})
+    raw = sources.read(tmp_path / "source", MAPPED)
     parts = written(tmp_path / "parts", raw, options)
     assert "frame" not in vars(raw.items), "the whole catalogue was read"
     assert parts.keys() == loaded.keys()
@@ -171,6 +163,8 @@ def test_a_foreign_catalogue_is_cleaned_by_parts_as_it_is_as_a_whole(
     pd.testing.assert_frame_equal(found.items, expected.items)
     kept = ["7", "8", "12"] if options.min_item_count else ["7", "8", "9", "11", "12", "13"]
     assert found.items["item_id"].tolist() == kept
+    if options.attributes is None:
+        assert found.items["name"].tolist() == found.items["title"].tolist()
 
 
 def test_a_split_by_parts_is_that_of_the_loaded_catalogue(folder: Path) -> None:
@@ -183,7 +177,7 @@ def test_a_split_by_parts_is_that_of_the_loaded_catalogue(folder: Path) -> None:
         assert (folder / "parts" / name).read_bytes() == (folder / "loaded" / name).read_bytes()
     found, expected = (read_split(folder / name) for name in ("parts", "loaded"))
     pd.testing.assert_frame_equal(found.items, expected.items)
-    assert pq.read_metadata(folder / "parts" / "items.parquet").num_row_groups == 5
+    assert pq.read_metadata(folder / "parts" / "items.parquet").num_row_groups == 1
 
 
 @pytest.mark.parametrize(("ids", "words"), [([*range(8), 0], "stands there before"), ([*range(8), None], "no item_id")])

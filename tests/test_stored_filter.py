@@ -13,12 +13,13 @@ from test_stored import MIB, write_large
 
 from llm_aug import chosen, files, filters, results, spool
 from llm_aug.config import recipe_of
-from llm_aug.data import Origin, Pair, Sample, Split, split_hash, write_split
+from llm_aug.data import Origin, Pair, Sample, Split
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
 from llm_aug.pipeline import filter_samples
 from llm_aug.recent import Recent
 from llm_aug.sources.samples import read_samples, store_samples
+from llm_aug.splits import split_hash, write_split
 from llm_aug.stored import StoredDataset
 from llm_aug.tables import samples_table
 from llm_aug.tidy import read_item_ids

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ class Fussy(Counting):
     def complete(self, prompts: list[Prompt], sampling: Sampling, seeds: list[int]):  # type: ignore[no-untyped-def]
         for row, said in super().complete(prompts, sampling, seeds):
             yield row, said if seeds[row] % 3 == 0 or said.finish == "error" else Completion("", "stop", 1)
+
+
+@dataclass
+class Moody(Fussy):
+    """Times out at one question in so many. seeds: of all that it was asked."""
+
+    every: int = 2
+    seeds: list[int] = field(default_factory=list)
+
+    def complete(self, prompts: list[Prompt], sampling: Sampling, seeds: list[int]):  # type: ignore[no-untyped-def]
+        for row, said in super().complete(prompts, sampling, seeds):
+            self.seeds.append(seeds[row])
+            yield row, TIMEOUT if len(self.seeds) % self.every == 0 else said
 
 
 def tried(tries: int) -> object:
@@ -64,15 +78,19 @@ def test_stopped_at_any_try_it_goes_on_to_the_same_rows(tmp_path: Path, after: i
 
 
 def test_more_tries_go_on_from_fewer_and_fewer_give_the_same_as_before(tmp_path: Path) -> None:
-    few = run(tmp_path, Fussy(), tried(2))
-    before = [(tmp_path / name).read_bytes() for name in FILES]
+    first, whole = Fussy(), Fussy()
+    few = run(tmp_path / "grown", first, tried(2))
+    run(tmp_path / "whole", whole, tried(30))
+    before = [(tmp_path / "grown" / name).read_bytes() for name in FILES]
     more = Fussy()
-    assert run(tmp_path, more, tried(30)).parsed == 12
-    assert len(more.asked) >= few.rejected
+    assert run(tmp_path / "grown", more, tried(30)).parsed == 12
+    assert len(first.asked) + len(more.asked) == len(whole.asked)
+    for name in FILES:
+        assert (tmp_path / "grown" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     back = Fussy()
-    assert run(tmp_path, back, tried(2)).again == few.again
+    assert run(tmp_path / "grown", back, tried(2)).again == few.again
     assert back.asked == []
-    assert [(tmp_path / name).read_bytes() for name in FILES] == before
+    assert [(tmp_path / "grown" / name).read_bytes() for name in FILES] == before
 
 
 def test_failed_at_a_later_try_it_is_failed_and_asked_again_by_the_next_run(tmp_path: Path) -> None:
@@ -86,6 +104,20 @@ def test_failed_at_a_later_try_it_is_failed_and_asked_again_by_the_next_run(tmp_
     mended = run(tmp_path, Fussy(), tried(2))
     assert mended.failed == 0
     assert replace(mended, reused=0) == run(tmp_path / "whole", Fussy(), tried(2))
+
+
+@pytest.mark.parametrize("moody", [2, 3, 5])
+def test_failures_and_rejects_side_by_side_are_asked_as_often_as_said(tmp_path: Path, moody: int) -> None:
+    """The model times out at every so many calls: what a run left undone the next one does, by the same rows."""
+    llm = Moody(every=moody)
+    first = run(tmp_path / "moody", llm, tried(4))
+    assert max(Counter(llm.seeds).values()) <= OPTIONS.attempts
+    run(tmp_path / "moody", Fussy(), tried(4))
+    last = run(tmp_path / "moody", Fussy(), tried(4))
+    assert first.asked == last.asked == 12
+    assert replace(last, reused=0) == run(tmp_path / "whole", Fussy(), tried(4))
+    for name in FILES:
+        assert (tmp_path / "moody" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_model_that_fails_at_later_tries_stops_the_run(tmp_path: Path) -> None:

@@ -18,11 +18,12 @@ from eval.compare import by_llm
 from eval.verdict import left_cold
 from llm_aug import generators, pipeline
 from llm_aug.config import load_recipe, recipe_of
-from llm_aug.data import Sample, read_split
+from llm_aug.data import Sample
 from llm_aug.errors import InputError
 from llm_aug.files import read_json
 from llm_aug.run import run, steps
 from llm_aug.sources.samples import read_samples
+from llm_aug.splits import read_split
 
 ARMS = ["popular-items", "random-items", "similar-items", "history"]
 RECIPE: dict[str, Any] = {

@@ -17,9 +17,10 @@ from eval.cold_start import EvaluateOptions
 from eval.ranking import held_out
 from eval.split import SplitOptions, cut
 from eval.warm_up import gone_from, main, summarise, sweep, table, warmed
-from llm_aug.data import USERS_COLD, Dataset, Pair, Sample, Split, tidy_interactions, write_split
+from llm_aug.data import USERS_COLD, Dataset, Pair, Sample, Split, tidy_interactions
 from llm_aug.errors import InputError
 from llm_aug.files import write_parquet
+from llm_aug.splits import write_split
 
 RESERVED = 3
 

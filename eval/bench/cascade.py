@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import typer
-
-from eval.bench.report import Side, show
+from eval.bench.report import Side, show, start
 from llm_aug import filters, seeds
 from llm_aug.data import Dataset, Sample, read_dataset
+from llm_aug.errors import InputError
 from llm_aug.filters.reference import Reference
 from llm_aug.text import sentences
 from llm_aug.vectors import Cached, Encoder, Vectors, load_encoder
@@ -124,6 +123,8 @@ def main(
     seed: int = 0,
 ) -> None:
     """data: a prepared folder with descriptions, of which `items` are the catalogue; at: texts to project to."""
+    if 2 * sample > texts:
+        raise InputError(f"--sample {sample}: two samples that share no text are more than the {texts} texts")
     whole = read_dataset(data)
     described = whole.items[whole.items["description"].str.strip() != ""].head(items).reset_index(drop=True)
     dataset = Dataset(described, whole.interactions[whole.interactions["item_id"].isin(described["item_id"])])
@@ -156,4 +157,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    start(main)

@@ -19,10 +19,11 @@ from eval.bench.report import print_json, print_page, start
 from eval.ranking import Held, Scorer, held_out, per_user
 from eval.tuning import OBJECTIVE, with_encoder
 from llm_aug.config import Recipe, load_recipe
-from llm_aug.data import Dataset, read_split
+from llm_aug.data import Dataset
 from llm_aug.errors import InputError
 from llm_aug.files import read_json
 from llm_aug.run import CONFIG, seed_folder
+from llm_aug.splits import read_split
 from recommender import make_student
 
 STUDENT = "fusion"

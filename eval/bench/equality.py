@@ -29,7 +29,8 @@ from eval.ranking import Held, Scorer, held_out, per_user
 from eval.split import cut
 from llm_aug import sources
 from llm_aug.clean import CleanOptions, clean
-from llm_aug.data import Split, read_split
+from llm_aug.data import Split
+from llm_aug.splits import read_split
 from recommender import make_student
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "movies-ml-latest-small"

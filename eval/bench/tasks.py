@@ -24,9 +24,10 @@ from eval.bench.report import print_json, print_page, start
 from llm_aug import pipeline
 from llm_aug.builtin.reserved import reserved
 from llm_aug.config import Recipe, load_recipe
-from llm_aug.data import Dataset, Split, read_split, split_hash, write_split
+from llm_aug.data import Dataset, Split
 from llm_aug.errors import InputError, ShortOfTarget, did_you_mean
 from llm_aug.files import read_json
+from llm_aug.splits import read_split, split_hash, write_split
 from llm_aug.tasks import load_task
 
 STYLES = {
@@ -89,13 +90,15 @@ class House:
     def adapter(self, task: str) -> Path:
         return self.root / "adapters" / task
 
-    def prepare(self, minutes: float) -> None:
+    def prepare(self, minutes: float, tune: bool) -> None:
         pipeline.prepare(self.with_(), self.root / "data")
         pipeline.split(self.with_(), self.root / "data", self.split)
         if self.held_out and not self.taught.exists():
             found = read_split(self.split)
             write_split(self.asked, part_of(found, reserved))
             write_split(self.taught, part_of(found, lambda title: not reserved(title)))
+        if not tune:
+            return
         for task, styles in self.teachable().items():
             names = ", ".join(f"{task}/{style}" for style in styles)
             tuning = f"tasks: [{names}], per_task: 1500, max_minutes: {minutes * len(styles)}, learning_rate: 0.003"
@@ -108,7 +111,7 @@ class House:
         found: dict[str, Sequence[str]] = {} if self.held_out or self.only else {"judge": JUDGES}
         for task, styles in self.styles.items():
             found[task] = [style for style in styles if self._teaches(training, task, style)]
-        return found
+        return {task: styles for task, styles in found.items() if styles}
 
     def _teaches(self, training: Dataset, task: str, style: str) -> bool:
         options = {**self.with_().task_options(task), "style": style}
@@ -136,10 +139,12 @@ def untuned(task: str) -> None:
 def asked(house: House, adapters: Adapters, label: str, limit: int) -> Iterator[dict[str, Any]]:
     """A row per task and style: asked, parsed, kept, reasons of rejects and drops, and the task's own metrics."""
     for task, styles in house.styles.items():
+        if (adapter := adapters(task)) is not None and not adapter.exists():
+            continue  # nothing there teaches this task
         for style in styles:
             name = f"{task}/{style}"
             overrides = [f"{task}.style={style}", *OPTIONS.get(name, ())]
-            yield _asked(house, adapters(task), label, task, name, overrides, limit)
+            yield _asked(house, adapter, label, task, name, overrides, limit)
     if house.held_out or house.only:
         return
     constrained = ["history.constrained=true", *OPTIONS["history/extend"]]
@@ -240,11 +245,12 @@ def main(
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     wanted = _among("--adapters", adapters, ADAPTERS)
-    styles = _among("--only", only, [f"{task}/{style}" for task, styles in STYLES.items() for style in styles])
+    tasks = ("rewrite",) if held_out else STYLES
+    styles = _among("--only", only, [f"{task}/{style}" for task in tasks for style in STYLES[task]])
     houses = [House(recipe, output / recipe.stem, overrides, held_out, styles) for recipe in recipes]
     rows: list[dict[str, Any]] = []
     for house in houses:
-        house.prepare(minutes)
+        house.prepare(minutes, wanted != ["none"])
         tuned: dict[str, Adapters] = {"none": untuned, "own": house.adapter}
         for label in [label for label in tuned if label in wanted]:
             rows += asked(house, tuned[label], label, limit)

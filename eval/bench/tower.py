@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from eval.bench.report import start
 from eval.ranking import GROUPS, Scorer, held_out, per_user
 from llm_aug.candidates import FunnelOptions, find_candidates, make_funnel
-from llm_aug.data import Dataset, Split, read_split
+from llm_aug.data import Dataset, Split
 from llm_aug.funnel import Funnel, Space
 from llm_aug.grade import auc_in_lists
+from llm_aug.splits import read_split
 from llm_aug.tuned_encoder import check_encoder
 from recommender import make_student
 from recommender.spaces import spaces

@@ -12,7 +12,7 @@ from llm_aug.builtin.measure import Verdicts
 from llm_aug.builtin.memorised import FEWEST, RUN, Memory, Said
 from llm_aug.builtin.reserved import RESERVED_IN
 from llm_aug.builtin.training import Progress, Recipe
-from llm_aug.shingles import WORDS
+from llm_aug.shingles import LETTERS, WORDS
 
 CURVE_ROWS = 12
 
@@ -166,7 +166,7 @@ def _cleaned(streams: corpus.Streams) -> str:
     """What was left out of the sources."""
     dropped = ", ".join(f"{reason} {count:,}" for reason, count in streams.dropped.most_common())
     kept = sum(map(len, streams.rows.values()))
-    same = f"{cleaning.SAME:.0%} of the runs of {WORDS} words"
+    same = f"{cleaning.SAME:.0%} of the runs of {WORDS} words, or of {LETTERS} letters where it is short"
     return f"""{kept:,} rows were read. Left out: {dropped or "nothing"}. A near copy shares {same}.
 Reserved is one title in {RESERVED_IN}, by a hash, so that rewriting can be tested on items that the model has not read
 about."""

@@ -13,7 +13,7 @@ from llm_aug.builtin.reserved import reserved
 from llm_aug.shingles import Overlaps
 from llm_aug.text import normalised
 
-SAME = 0.8  # Jaccard index of word shingles from which two rows count as one
+SAME = 0.8  # Jaccard index of shingles from which two rows count as one
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\ufeff]")
 _BLANKS = re.compile(r"[^\S\n]+")
 _LINES = re.compile(r" ?\n(?:\s*\n)+ ?")

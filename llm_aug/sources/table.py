@@ -92,8 +92,9 @@ class ParquetTable(RawTable):
         return _pandas(pa.concat_tables(parquet_batches(self.path, {self.names[name]})))[self.names[name]]
 
     def parts(self, names: Collection[str]) -> Iterator[pd.DataFrame]:
-        ours = {theirs: name for name, theirs in self.names.items() if name in names}
-        return (_pandas(part).rename(columns=ours) for part in parquet_batches(self.path, ours))
+        wanted = {name: theirs for name, theirs in self.names.items() if name in names}
+        for part in map(_pandas, parquet_batches(self.path, {*wanted.values()})):
+            yield pd.DataFrame({name: part[theirs] for name, theirs in wanted.items()})
 
     def renamed(self, columns: Mapping[str, str]) -> RawTable:
         found = {ours: self.names[name] for ours, name in new_names(self.names, columns).items()}

@@ -229,8 +229,8 @@ class History(Prompted):
         return starts[random.integers(len(starts))] if starts else None
 
     def metrics(self) -> dict[str, Any]:
-        """Of all answers read so far, each once: titles = kept + every reason. grounding_rate: share of the titles that
-        name an item, usable or not; None before the first title."""
+        """Of the last answer to each request so far: titles = kept + every reason. grounding_rate: share of the titles
+        that name an item, usable or not; None before the first title."""
         told = sum(self._told.values(), Counter[str]())
         grounded = told.total() - sum(told[reason] for reason in UNGROUNDED)
         found: dict[str, Any] = {"answers": len(self._told), "titles": told.total(), **dict(told.most_common())}

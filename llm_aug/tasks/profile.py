@@ -127,7 +127,7 @@ class Profile(Prompted):
         return f"Interests: {words}\nTags: {', '.join(chosen)}"
 
     def metrics(self) -> dict[str, Any]:
-        """Of all answers read since `requests`, each once: tags = kept + unknown_tag (outside the closed set) +
+        """Of the last answer to each request since `requests`: tags = kept + unknown_tag (outside the closed set) +
         repeated + over_count; an answer that is rejected before its tags are read has none."""
         told = sum(self._told.values(), Counter[str]())
         return {"answers": len(self._told), "tags": told.total(), **dict(told.most_common())}
