@@ -22,6 +22,8 @@ STRICT = ConfigDict(extra="forbid", frozen=True)
 LEARNT = ("judge", *TASKS)
 # Of a task: what it is, and what the recipe or the split says.
 GIVEN = ("kind", "stage", "seed", "items")
+# Where it is not that of Sampling. A rewrite repeats names and numbers: at 0.8 a small model misspells many of them.
+TEMPERATURES = {"rewrite": 0.3}
 
 
 class Section(BaseModel):
@@ -124,6 +126,8 @@ def asked_section(task: str) -> Any:
     own: dict[str, Any] = {
         field.name: (hints[field.name], _default(field)) for field in fields(kind) if field.name not in GIVEN
     }
+    if task in TEMPERATURES:
+        own["temperature"] = (float, Field(TEMPERATURES[task], ge=0))
     return create_model(task.capitalize(), __base__=Asked, **own)
 
 
