@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -195,10 +196,7 @@ def generate(
     of_task = {"style": style, "limit": limit, "copies": copies, "tries": tries, **sampling}
     engine = {"device": device, "dtype": dtype, "batch_tokens": batch_tokens, "stall_minutes": stall_minutes}
     shared: dict[str, Any] = {"model": model, "encoder": encoder, "engine": {**engine, "ray": ray}}
-    for name, value in of_task.items():
-        if value is not None and name != "style" and task not in TASKS:
-            raise InputError(f"--{name.replace('_', '-')} says nothing to {task or generator}; leave it out")
-    section, asked = task, dict[str, Any]({task: of_task} if task in TASKS else {})
+    section, asked = task, {task: of_task} if task in TASKS else _says_nothing(of_task, task or generator)
     if generator in CLASSICS:
         section, asked = f"classics.{generator}", {"classics": {generator: {"style": style}}}
     own = [f"{section}.{entry}" for entry in option or ()] + [f"engine.{entry}" for entry in engine_option or ()]
@@ -210,6 +208,16 @@ def generate(
         raise InputError("name an --output folder, or --preview N to look at a few answers first")
     else:
         pipeline.generate_samples(recipe, pipeline.Wanted(task, generator, source), split, adapter, output)
+
+
+def _says_nothing(flags: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """Refuses the flags of a task that were given to something else; `style` is no such flag."""
+    from llm_aug.errors import InputError
+
+    for flag, value in flags.items():
+        if value is not None and flag != "style":
+            raise InputError(f"--{flag.replace('_', '-')} says nothing to {name}; leave it out")
+    return {}
 
 
 def filter_samples(

@@ -140,7 +140,7 @@ def fresh_model() -> None:
     """No model that another test has loaded."""
     from llm_aug import generators
 
-    generators._llm.cache_clear()
+    generators.llm_of.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -131,7 +131,17 @@ def test_the_recommenders_know_the_data_and_the_vectors_alone() -> None:
 
 def test_the_evaluation_gets_its_arms_as_files() -> None:
     allowed = llm_aug(
-        "data", "vectors", "errors", "seeds", "files", "merge", "sources.samples", "tables", "seen", "registry"
+        "data",
+        "splits",
+        "vectors",
+        "errors",
+        "seeds",
+        "files",
+        "merge",
+        "sources.samples",
+        "tables",
+        "seen",
+        "registry",
     )
     assert offenders(EVALUATION, ("eval", "recommender", *allowed)) == []
 
@@ -168,7 +178,7 @@ def test_only_what_makes_samples_sees_tasks_and_backends() -> None:
         if all(any(within(x, part) for x in ours(name)) for part in llm_aug("tasks", "backends"))
     ]
     both = [name for name in both if not within(name, "eval.bench")]
-    assert set(both) <= {"llm_aug.generate", "llm_aug.simulate", "llm_aug.generators"}, both
+    assert set(both) <= {f"llm_aug.{name}" for name in ("asking", "generate", "simulate", "generators")}, both
 
 
 def test_what_makes_samples_knows_no_recommender_and_no_evaluation() -> None:

@@ -38,7 +38,7 @@ def search_in(folder: Path, *overrides: str, student: str = "ease") -> Search:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, cache: None) -> Path:
     """recipe.yaml and what five trials of it left; table.txt is what was shown."""
-    generators._llm.cache_clear()
+    generators.llm_of.cache_clear()
     folder = tmp_path_factory.mktemp("shop")
     write_recipe(folder)
     (folder / "table.txt").write_text(optimize.optimize(search_in(folder), TRIED, folder / "best"))

@@ -57,7 +57,7 @@ def test_the_same_recipe_again_asks_nothing(shop: Path, asked: list[str], capsys
     ("override", "words"),
     [
         ("split.cold_fraction=0.3", r"02-split .*split\.cold_fraction was 0\.2, is 0\.3"),
-        ("rewrite.temperature=0.1", r"04-samples-rewrite .*sampling\.temperature was 0\.8, is 0\.1"),
+        ("rewrite.temperature=0.1", r"04-samples-rewrite .*sampling\.temperature was 0\.3, is 0\.1"),
         ("clean.min_rating=1", r"01-data .*clean\.min_rating was 2\.0, is 1\.0"),
         ("evaluate.ks=[5, 20]", r"06-scores .*ks"),
     ],

@@ -144,7 +144,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """A model that writes of every title, whatever the adapter."""
     rule = {"pattern": "Title: (?P<title>.+)", "answer": "All of it is about \\g<title> and about nothing else."}
     model = write_script(tmp_path / "script.json", **rule)
-    monkeypatch.setattr(generators, "_llm", lambda name, adapter, engine: load_llm(name))
+    monkeypatch.setattr(generators, "llm_of", lambda name, adapter, engine: load_llm(name))
     return recipe_of(model=model, encoder="hash:64", rewrite={"limit": 8}, history={"users_with_at_most": 9})
 
 

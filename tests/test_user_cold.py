@@ -61,7 +61,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "script.json").write_text(json.dumps(script()))
     recipe = {**RECIPE, "model": f"scripted:{folder / 'script.json'}"}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    generators._llm.cache_clear()
+    generators.llm_of.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_AUG_CACHE", str(folder / "cache"))
         run(load_recipe(folder / "recipe.yaml"), folder / "run")
