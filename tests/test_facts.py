@@ -141,3 +141,10 @@ def test_names_are_known_by_more_than_one_form() -> None:
 
 def test_measures_that_are_gone_are_counted() -> None:
     assert lost_quantities("8 inch, 2 kg and 5 pens", "it weighs two kilograms") == (["8 inch"], 2)
+
+
+def test_a_sentence_may_begin_with_it_where_a_title_is_it() -> None:
+    words = Vocabulary.of([], ["It", "Amadeus"], ["Drama"])
+    row = known("Amadeus. Drama. 1984. Tom Hulce")
+    assert invented_names("Amadeus is a mix of Drama. It came out in 1984.", row, words) == []
+    assert invented_names("Amadeus has It and Tom Hulce.", row, words) == ["It"]
