@@ -83,12 +83,12 @@ class Asking:
         stopped = self._attempts(self.todo, meter, watchdog)
         for turn in range(1, self.options.tries):
             if stopped:
-                break
-            if not len(todo := self._rejected(turn)):
-                continue
-            say(f"{self.task.name}: {len(todo)} of {len(self.requests)} asked again ({turn + 1}/{self.options.tries})")
-            meter.total += len(todo)
-            stopped = self._attempts(todo, meter, watchdog)
+                return stopped
+            if len(todo := self._rejected(turn)):
+                again = f"asked again ({turn + 1}/{self.options.tries})"
+                say(f"{self.task.name}: {len(todo)} of {len(self.requests)} {again}")
+                meter.total += len(todo)
+                stopped = self._attempts(todo, meter, watchdog)
         return stopped
 
     def _rejected(self, turn: int) -> NDArray[np.int64]:
@@ -114,8 +114,10 @@ class Asking:
             for turn in range(1, last + 1)
         )
 
-    def _failed(self, number: int) -> bool:
-        return isinstance(self.read.get(number), Failure)
+    def _failed(self, numbers: NDArray[np.int64]) -> dict[int, str]:
+        """Those of the numbers that failed, and why."""
+        found = ((number, self.read.get(number)) for number in numbers.tolist())
+        return {number: outcome.reason for number, outcome in found if isinstance(outcome, Failure)}
 
     def _key(self, number: int, request: Request) -> str:
         return key_of(request, self.turns.get(number, 0))
@@ -124,18 +126,20 @@ class Asking:
         return seeds.derive(self.options.seed, "generate", self._key(number, request))
 
     def _attempts(self, todo: NDArray[np.int64], meter: Meter, watchdog: Watchdog) -> str:
+        failed: dict[int, str] = {}
         for attempt in range(self.options.attempts):
             stopped = self._round(todo, meter, watchdog)
-            todo = np.array([number for number in todo.tolist() if self._failed(number)], np.int64)
+            failed = self._failed(todo)
+            todo = np.array([*failed], np.int64)
             if stopped and attempt == 0:
                 return stopped
-            if stopped or not len(todo):
+            if stopped or not failed:
                 break
-        if len(todo):
-            reasons = Counter(failure.reason for _, failure in self.read.of(Failure))
+        if failed:
+            reasons = Counter(failed.values())
             say(
-                f"{self.task.name}: {len(todo)} requests failed, at most {self.options.attempts} times each, and stay "
-                f"failed ({listed(reasons)}); run again to ask them again"
+                f"{self.task.name}: {len(failed)} requests failed, at most {self.options.attempts} times each, and "
+                f"stay failed ({listed(reasons)}); run again to ask them again"
             )
         return ""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
@@ -120,7 +121,7 @@ def clean(raw: RawDataset, options: CleanOptions | None = None, folder: Path | N
     attributes = _attributes(raw.items, options)
     _require(raw.items, "item_id")
     ids, tidied = identifiers(raw.items.column("item_id")), Spool(folder or Path(gettempdir()))
-    items = _items(raw.items, ids, _tidied(raw.items, ids, attributes, options, repaired, tidied))
+    items = _items(raw.items, ids, _texts(raw.items, attributes, options.keep_html, repaired), tidied)
     log = _interactions(raw.interactions, options.keep_html, repaired)
     log.drop(~log.frame["item_id"].isin(set(ids)).to_numpy(), "unknown_item")
     log.drop(~log.frame["item_id"].isin(items.frame["item_id"]).to_numpy(), "item_dropped")
@@ -169,29 +170,24 @@ def _attributes(items: RawTable, options: CleanOptions) -> list[str]:
     return list(dict.fromkeys(options.attributes))
 
 
-def _tidied(
-    table: RawTable,
-    ids: NDArray[np.object_],
-    attributes: list[str],
-    options: CleanOptions,
-    repaired: Counter[str],
-    tidied: Spool,
-) -> list[bool]:
-    """Every row's values go to `tidied`. Returns which rows have no text."""
-    empty: list[bool] = []
+def _texts(
+    table: RawTable, attributes: list[str], keep_html: bool, repaired: Counter[str]
+) -> Iterator[tuple[str, ...]]:
+    """Title, description and attributes of each row. Counts what was mended into `repaired`."""
     for part in table.parts({*ITEM_COLUMNS, *attributes}):
         columns = [
-            texts(part[name], name, options.keep_html, repaired) if name in part else repeat("", len(part))
+            texts(part[name], name, keep_html, repaired) if name in part else repeat("", len(part))
             for name in ("title", "description", *attributes)
         ]
-        for title, description, *rest in zip(*columns, strict=True):
-            tidied.append((ids[len(empty)], title, description, *rest))
-            empty.append(not title and not description)
-    return empty
+        yield from zip(*columns, strict=True)
 
 
-def _items(table: RawTable, ids: NDArray[np.object_], empty: list[bool]) -> _Sieve:
-    """Ids that stay, by their row."""
+def _items(table: RawTable, ids: NDArray[np.object_], values: Iterable[tuple[str, ...]], tidied: Spool) -> _Sieve:
+    """Ids that stay, by their row. Every row's id and values go to `tidied`."""
+    empty = []
+    for item_id, (title, description, *attributes) in zip(ids, values, strict=True):
+        tidied.append((item_id, title, description, *attributes))
+        empty.append(not title and not description)
     rows = _Sieve(table, pd.DataFrame({"item_id": ids, "empty": empty}), ["item_id"])
     rows.drop((rows.frame["item_id"] == "").to_numpy(), "missing_item_id")
     rows.drop(broken(rows.frame["item_id"]), "broken_item_id")

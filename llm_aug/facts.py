@@ -45,6 +45,14 @@ _CAPITAL = re.compile(  # begins with a set, so that re skips to the next member
 _WORD = re.compile(r"\w+(?:['’]\w+)?")
 _STARTS = frozenset('\n.!?…。！？:;•*|/"“”„«»([{–—')  # after these any word may have a capital letter
 _BETWEEN = frozenset(" \t'‘’")
+# Begin a sentence without being a name, even where a title is "It" and no prose of the catalogue has it small.
+OPENERS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the this that these those it its he his she her they their we our us you your i my who what when where "
+        "while if as at by for from in into of on with and but or so yet not no all some one two both each there here",
+    )
+)
 NAME_SHARE = 0.1  # a word that the catalogue writes small in a tenth of the texts that hold it is no name
 STEM = 4  # letters: Japan bears out Japanese, and the other way round
 
@@ -186,16 +194,6 @@ class Vocabulary:
         common = {word for word, count in small.items() if count >= NAME_SHARE * (count + large[word])}
         values = {tuple(map(_base, words(label))) for label in told if label[:1].isupper()}
         return Vocabulary(frozenset(common), frozenset(large.keys() - common - OPENERS), frozenset(values))
-
-
-# Begin a sentence without being a name, even where a title is "It" and no prose of the catalogue has it small.
-OPENERS = frozenset(
-    re.findall(
-        r"\w+",
-        "a an the this that these those it its he his she her they their we our us you your i my who what when where "
-        "while if as at by for from in into of on with and but or so yet not no all some one two both each there here",
-    )
-)
 
 
 def invented_names(text: str, row: Known, vocabulary: Vocabulary) -> list[str]:

@@ -42,7 +42,7 @@ class SpooledDataset(Dataset):
         return (part[column].tolist() for part in self.parts())
 
     def rows(self, numbers: Iterable[int]) -> Iterator[dict[str, Any]]:
-        return (dict(zip(self.names, self.spool[int(self.numbers[number])], strict=True)) for number in numbers)
+        return (dict(zip(self.names, self._values(number), strict=True)) for number in numbers)
 
     def parts(self, numbers: Sequence[int] | None = None) -> Iterator[pd.DataFrame]:
         rows = range(len(self.numbers)) if numbers is None else numbers
@@ -50,7 +50,11 @@ class SpooledDataset(Dataset):
             yield self._frame(rows[start : start + files.BATCH_ROWS])
 
     def _frame(self, rows: Iterable[int]) -> pd.DataFrame:
-        return pd.DataFrame([self.spool[int(self.numbers[row])] for row in rows], columns=self.names, dtype="str")
+        return pd.DataFrame([self._values(row) for row in rows], columns=self.names, dtype="str")
+
+    def _values(self, row: int) -> list[Any]:
+        found: list[Any] = self.spool[int(self.numbers[row])]
+        return found
 
 
 class StoredDataset(Dataset):

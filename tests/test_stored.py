@@ -149,7 +149,7 @@ def test_a_foreign_catalogue_is_cleaned_by_parts_as_it_is_as_a_whole(
     pq.write_table(pa.Table.from_pylist(log), tmp_path / "source" / "interactions.parquet")
     raw = sources.read(tmp_path / "source", MAPPED)
     items = raw.items
-    whole = replace(raw, items=RawTable(items.file, items.frame, items.lines), interactions=raw.interactions)
+    whole = replace(raw, items=RawTable(items.file, items.frame, items.lines))
     loaded = written(tmp_path / "loaded", whole, options)
     monkeypatch.setattr(files, "BATCH_ROWS", 2)
     monkeypatch.setattr(spool, "TAIL_BYTES", 16)

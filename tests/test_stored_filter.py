@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from orchard import APPLE, catalogue, sample
-from test_stored import MIB, write_large
+from test_stored import MIB, peak, write_large
 
 from llm_aug import chosen, files, filters, results, spool
 from llm_aug.config import recipe_of
@@ -117,13 +116,8 @@ def test_stored_samples_read_like_a_list(tmp_path: Path) -> None:
     assert [rows for rows, _ in chosen.runs(read, [5, 1, 3])] == [[5, 1, 3]]
 
 
-PEAK = """
-import re, sys
-from pathlib import Path
-from llm_aug.config import recipe_of
-from llm_aug.pipeline import filter_samples
-filter_samples(recipe_of(encoder="hash:16"), *map(Path, sys.argv[1:]))
-print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]))
+FILTER = """
+pipeline.filter_samples(recipe_of(encoder="hash:16"), *map(Path, sys.argv[1:]))
 """
 
 
@@ -141,6 +135,5 @@ def test_memory_holds_no_more_than_twice_the_texts(tmp_path: Path, monkeypatch: 
             for item in ids[::10]
         ]
         write_parquet(tmp_path / f"{size}.parquet", samples_table(made))
-        command = [sys.executable, "-c", PEAK, tmp_path / f"{size}.parquet", folder, tmp_path / f"kept-{size}"]
-        peaks.append(int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]))
+        peaks.append(peak(FILTER, tmp_path / f"{size}.parquet", folder, tmp_path / f"kept-{size}"))
     assert peaks[1] - peaks[0] < 64 * MIB, peaks

@@ -14,6 +14,7 @@ from llm_aug.config import recipe_of
 from llm_aug.data import Completion, Prompt, Sampling
 from llm_aug.errors import ShortOfTarget
 from llm_aug.files import read_json, read_parquet
+from llm_aug.generate import GenerateOptions
 from llm_aug.generators import ask
 from llm_aug.signals import Interrupted
 from llm_aug.tables import samples_from
@@ -42,7 +43,7 @@ class Moody(Fussy):
             yield row, TIMEOUT if len(self.seeds) % self.every == 0 else said
 
 
-def tried(tries: int) -> object:
+def tried(tries: int) -> GenerateOptions:
     return replace(OPTIONS, tries=tries, stop_share=1.1)
 
 
@@ -121,7 +122,7 @@ def test_failures_and_rejects_side_by_side_are_asked_as_often_as_said(tmp_path: 
 
 
 def test_a_model_that_fails_at_later_tries_stops_the_run(tmp_path: Path) -> None:
-    options = replace(tried(3), window=4, stop_share=0.9)  # type: ignore[type-var]
+    options = replace(tried(3), window=4, stop_share=0.9)
     run(tmp_path, Fussy(), tried(1))
     with pytest.raises(ShortOfTarget, match="4 of the last 4 answers were bad"):
         run(tmp_path, Fussy(script=dict.fromkeys(FRUITS, TIMEOUT)), options)

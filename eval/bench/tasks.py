@@ -80,12 +80,7 @@ class House:
 
     @property
     def styles(self) -> dict[str, Sequence[str]]:
-        tasks = ("rewrite",) if self.held_out else STYLES
-        found = {task: [style for style in STYLES[task] if self.wants(f"{task}/{style}")] for task in tasks}
-        return {task: styles for task, styles in found.items() if styles}
-
-    def wants(self, name: str) -> bool:
-        return not self.only or name in self.only
+        return by_task([name for name in askable(self.held_out) if not self.only or name in self.only])
 
     def adapter(self, task: str) -> Path:
         return self.root / "adapters" / task
@@ -118,6 +113,19 @@ class House:
         with suppress(InputError):
             return next(iter(load_task(task, **options).examples(training)), None) is not None
         return False
+
+
+def askable(held_out: bool) -> list[str]:
+    """Every TASK/STYLE."""
+    return [f"{task}/{style}" for task in (("rewrite",) if held_out else STYLES) for style in STYLES[task]]
+
+
+def by_task(names: Sequence[str]) -> dict[str, Sequence[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        task, _, style = name.partition("/")
+        found.setdefault(task, []).append(style)
+    return dict(found)
 
 
 def part_of(split: Split, wanted: Callable[[str], bool]) -> Split:
@@ -245,8 +253,7 @@ def main(
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     wanted = _among("--adapters", adapters, ADAPTERS)
-    tasks = ("rewrite",) if held_out else STYLES
-    styles = _among("--only", only, [f"{task}/{style}" for task in tasks for style in STYLES[task]])
+    styles = _among("--only", only, askable(held_out))
     houses = [House(recipe, output / recipe.stem, overrides, held_out, styles) for recipe in recipes]
     rows: list[dict[str, Any]] = []
     for house in houses:
