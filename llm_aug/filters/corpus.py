@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from llm_aug import seeds
 from llm_aug.chosen import chosen
 from llm_aug.data import Sample
+from llm_aug.filters import tastes
 from llm_aug.filters.reference import FEWEST, Reference
 from llm_aug.filters.schema import PAIR_KINDS, TEXT_KINDS
 from llm_aug.text import is_blank, normalised, words
 from llm_aug.vectors import Vectors, finite, nearest
 
 MOST = 5000  # texts of either side: nearest neighbours and a classifier of more would cost minutes and say the same
+TASTES = 2000  # users or pairs of either side
 FOLDS = 5
 Report = dict[str, Any]
 
@@ -30,8 +33,9 @@ Report = dict[str, Any]
 def corpus(samples: Sequence[Sample], reference: Reference) -> dict[str, Report]:
     """By kind, whatever the order of the samples. Texts and counts are compared with `_real` rows of the same kind.
 
-    samples, compared: how many there are, and how many texts of either side were drawn (seeded) to be compared.
-    coverage: share of the catalogue that the samples are about or name. *_drift: see `drift`. auc: see `tell_apart`.
+    samples, compared: how many there are, and how many of either side were drawn (seeded) to be compared.
+    coverage: share of the catalogue that the samples are about or name. *_drift: see `drift`. auc: see `tell_apart`; of
+    the vectors of texts, and of what users take as `tastes` has it.
     """
     ids: dict[str, list[tuple[str, int]]] = {}
     for row, sample in enumerate(samples):
@@ -120,17 +124,17 @@ def _texts(kind: str, samples: Sequence[Sample], reference: Reference) -> Report
         "real": ([real_subjects[row] for row in others], [real_texts[row] for row in others]),
     }
     vectors = {side: reference.encode(texts) for side, (_, texts) in sides.items() if texts}
-    usable = {side: finite(rows) for side, rows in vectors.items()}
     for side, rows in vectors.items():
         texts = sides[side][1]
         told[side] = {
             "length": float(np.mean(_lengths(texts))),
             **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)},
-            "self_similarity": self_similarity(rows[usable[side]]),
+            "self_similarity": self_similarity(rows[finite(rows)]),
         }
     told["compared"] = size
     if "real" in vectors:
-        groups = [s for side in vectors for s, keep in zip(sides[side][0], usable[side], strict=True) if keep]
+        usable = {side: finite(rows) for side, rows in vectors.items()}
+        groups = [subject for side in usable for subject in compress(sides[side][0], usable[side])]
         synthetic, real = (vectors[side][usable[side]] for side in ("synthetic", "real"))
         told["auc"] = tell_apart(synthetic, real, groups)
     return _rounded(told)
@@ -156,7 +160,23 @@ def _pairs(kind: str, samples: Sequence[Sample], reference: Reference) -> Report
         told[side] = {"interactions": len(items), "gini": gini(counts.to_numpy())}
         if kind == "history" and lengths[side]:
             told[side]["length"] = float(np.mean(lengths[side]))
-    return _rounded(told)
+    return _rounded(told | _taste(kind, samples, reference))
+
+
+def _taste(kind: str, samples: Sequence[Sample], reference: Reference) -> Report:
+    log = reference.training.interactions
+    if kind == "history":
+        users = log["user_id"].unique()
+        size = min(TASTES, len(samples), len(users))
+        some, others = _drawn(size, len(samples), kind, "new"), _drawn(size, len(users), kind, "real")
+        synthetic, real = tastes.of_histories(chosen(samples, some), users[others].tolist(), reference)
+    else:
+        made = [(pair.user_id, pair.item_id) for sample in samples for pair in sample.interactions or ()]
+        size = min(TASTES, len(made), len(log))
+        some, others = _drawn(size, len(made), kind, "new"), _drawn(size, len(log), kind, "real")
+        known = log[["user_id", "item_id"]].iloc[others].itertuples(index=False, name=None)
+        synthetic, real = tastes.of_pairs([made[row] for row in some], list(known), reference)
+    return {"compared": size, "auc": tell_apart(synthetic.rows, real.rows, [*synthetic.subjects, *real.subjects])}
 
 
 def _real(kind: str, reference: Reference) -> tuple[Sequence[str], Sequence[str]]:
