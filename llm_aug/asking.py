@@ -139,7 +139,7 @@ class Asking:
             reasons = Counter(failed.values())
             say(
                 f"{self.task.name}: {len(failed)} requests failed, at most {self.options.attempts} times each, and "
-                f"stay failed ({listed(reasons)}); run again to ask them again"
+                f"stay failed ({listed(reasons)})"
             )
         return ""
 

@@ -16,6 +16,7 @@ from llm_aug import __version__
 from llm_aug.cli_stages import (
     Encoder,
     Output,
+    Ray,
     Seed,
     SplitFolder,
     filter_samples,
@@ -64,6 +65,7 @@ def evaluate(
     student: Students = None,
     seeds: Annotated[int, typer.Option(min=1, help="Times each student is fitted.")] = 1,
     encoder: Encoder = None,
+    ray: Ray = None,
     as_json: Json = False,
 ) -> None:
     """Train students with and without each arm, and say with intervals what it was worth."""
@@ -72,7 +74,8 @@ def evaluate(
     from llm_aug.config import recipe_of
 
     options = {"students": parse_students(student or ()), "seeds": list(range(seeds))}
-    pipeline.evaluate(recipe_of(evaluate=options, encoder=encoder), parse_arms(arm or ()), split, output)
+    recipe = recipe_of(evaluate=options, encoder=encoder, engine={"ray": ray})
+    pipeline.evaluate(recipe, parse_arms(arm or ()), split, output)
     _show_scores(output, as_json)
 
 

@@ -226,6 +226,7 @@ def filter_samples(
     output: MaybeOutput = None,
     encoder: Encoder = None,
     option: Thresholds = None,
+    ray: Ray = None,
     explain: Annotated[
         str | None, typer.Option(metavar="SAMPLE_ID", help="Show why this one is kept or dropped, and write nothing.")
     ] = None,
@@ -235,7 +236,7 @@ def filter_samples(
     from llm_aug.config import recipe_of
     from llm_aug.errors import InputError
 
-    recipe = recipe_of([f"filter.{entry}" for entry in option or ()], encoder=encoder)
+    recipe = recipe_of([f"filter.{entry}" for entry in option or ()], encoder=encoder, engine={"ray": ray})
     if explain is not None:
         typer.echo(pipeline.explain_sample(recipe, samples, split, explain, output))
     elif output is None:

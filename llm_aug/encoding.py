@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llm_aug.chosen import told
 from llm_aug.config import Recipe
-from llm_aug.data import Dataset, item_text
+from llm_aug.data import Dataset, item_text, item_texts
 from llm_aug.vectors import Cached, load_encoder
 
 
@@ -17,3 +17,9 @@ def encoder_of(recipe: Recipe, dataset: Dataset) -> Cached:
     from llm_aug.backends.ray import spread_encoder
 
     return Cached(spread_encoder(encoder, recipe.engine.cluster))
+
+
+def encode_ahead(recipe: Recipe, dataset: Dataset) -> None:
+    """On the recipe's cluster, where it has one: whoever encodes the items' texts here finds their vectors cached."""
+    if recipe.engine.cluster is not None:
+        encoder_of(recipe, dataset).encode(item_texts(dataset))

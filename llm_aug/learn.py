@@ -13,6 +13,7 @@ from llm_aug.answers import say
 from llm_aug.candidates import Candidates, find_candidates, play_cold, read_candidates
 from llm_aug.config import Recipe
 from llm_aug.data import Dataset, Example, Split
+from llm_aug.encoding import encode_ahead
 from llm_aug.errors import InputError
 from llm_aug.files import fingerprint, write_json
 from llm_aug.finetune_options import FinetuneOptions
@@ -49,6 +50,7 @@ def candidates_of(recipe: Recipe, split: Split) -> Candidates:
         return found
     from recommender.spaces import spaces
 
+    encode_ahead(recipe, training)
     say("funnel: fitting the spaces in which users meet cold items")
     found = find_candidates(training, spaces(recipe.encoder, recipe.seed), options)
     found.write(folder)

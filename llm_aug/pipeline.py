@@ -20,7 +20,7 @@ from llm_aug.chosen import joined
 from llm_aug.clean import CleanResult, clean, write_clean
 from llm_aug.config import Recipe
 from llm_aug.data import Dataset
-from llm_aug.encoding import encoder_of
+from llm_aug.encoding import encode_ahead, encoder_of
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import sha256_file
 from llm_aug.filters import explain
@@ -213,6 +213,7 @@ def evaluate(recipe: Recipe, arms: arguments.ArmPaths, split: Path, output: Path
         found = read_split(split)
         check_encoder(recipe.encoder, found)
         read = arguments.read_arms(arms, found)
+        encode_ahead(recipe, found.training)
         cold_start.evaluate(found, read, replace(recipe.evaluate, encoder=recipe.encoder), output)
         counts = {"students": len(recipe.evaluate.students), "arms": len(read) + 1, "seeds": len(recipe.evaluate.seeds)}
         return Outcome(" x ".join(f"{count} {name}" for name, count in counts.items()) + " evaluated", counts)

@@ -115,7 +115,7 @@ def test_failed_rows_stay_failed_and_are_asked_again_later(tmp_path: Path, capsy
     assert (result.parsed, result.rejected, result.failed) == (10, 0, 2)
     assert result.reasons == {"failed: timeout": 2}
     assert broken.asked.count("plum") == 4
-    told = "2 requests failed, at most 2 times each, and stay failed (failed: timeout: 2); run again to ask them again"
+    told = "2 requests failed, at most 2 times each, and stay failed (failed: timeout: 2)"
     assert told in capsys.readouterr().err
     mended = Counting()
     assert run(tmp_path, mended).parsed == 12

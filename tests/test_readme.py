@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from eval.bench import readme
+from llm_aug.cli import app
+from llm_aug.config import load_recipe
+from llm_aug.starters import write_starter
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -78,3 +83,22 @@ def test_each_command_does_its_own_set_up(mark: str) -> None:
     block = re.search(rf"<!-- {mark} -->\n```sh\n(.*)\n```\n<!-- end -->", README.read_text())
     assert block is not None
     assert block[1].startswith("python3 -m venv .venv && .venv/bin/pip install ")
+
+
+COMMANDS = re.findall(
+    r"(?:^|`)(?:torchrun --nproc_per_node 4 -m )?llm[-_]aug ([a-z](?:(?! #)[^`\n])*)", README.read_text(), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_is_one_that_the_program_takes(line: str, tmp_path: Path) -> None:
+    name, *arguments = shlex.split(line)
+    group = typer.main.get_command(app)
+    context = group.make_context("llm-aug", [name])
+    found = group.get_command(context, name).make_context(name, arguments, parent=context)  # type: ignore[attr-defined]
+    if overrides := found.params.get("overrides"):
+        load_recipe(write_starter(tmp_path), overrides)
+
+
+def test_the_commands_are_there() -> None:
+    assert len(COMMANDS) > 30
