@@ -5,26 +5,35 @@ batches full: for our engines as `eval.bench.scoring` and `eval.bench.generation
 
     seconds = (tokens read / READ + tokens written / WRITE) / devices          cost = hours x devices x price
     generate: rows x copies x (prompt tokens read + answer tokens written)
-    score:    pairs x (item tokens + history tokens / pairs of a user), none written: a history is read once
+    score:    pairs x (item tokens + history tokens / pairs of a user), none written: in our own engine, which reads a
+              history once; pairs x 2 x (item tokens + history tokens) by vLLM and servers, which read every prompt as
+              a whole, once for yes and once for no
 
-Without --measured the built-in model's speeds on one CPU core are scaled by FLOPs: 2 x parameters x tokens, at the same
-FLOP/s. A larger model's matrices do better than that, its cache and its memory's bandwidth worse; such rows say so.
+Without --measured the built-in model's speeds on one CPU thread are measured and scaled by FLOPs: 2 x parameters x
+tokens, at the same FLOP/s. A larger model's matrices do better than that, its cache and its memory's bandwidth worse;
+such rows say so.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
+import torch
 import typer
 
+from eval.bench.generation import make_work, run_ours
 from eval.bench.report import start
+from llm_aug.backends import load_llm
+from llm_aug.backends.hf import HF
+from llm_aug.backends.scoring import score_rows
+from llm_aug.data import Sampling
 from llm_aug.errors import InputError
 
-# builtin:mini in float32, one thread of a shared CPU with AVX-512, prompts of 366 tokens read and 50 tokens written.
-MINI_PARAMETERS, MINI_READ, MINI_WRITE = 2.56e6, 10_000.0, 3_600.0
+REQUESTS = 256  # of which speeds are measured
 GPU_PRICE, CORE_PRICE = 2.0, 0.05  # dollars an hour, of the order that clouds ask
 BILLIONS = (0.5, 1.5, 7.0, 70.0)
 
@@ -57,14 +66,34 @@ def scoring(pairs: int, item: int, history: int, pairs_of_user: int) -> Work:
     return Work(f"{pairs:,} scored pairs", pairs * (item + history / pairs_of_user))
 
 
+def scoring_whole(pairs: int, item: int, history: int) -> Work:
+    return Work(f"{pairs:,} scored pairs, prompts read whole", pairs * 2 * (item + history))
+
+
 def hours(work: Work, speed: Speed, devices: int) -> float:
     return (work.read / speed.read + work.written / speed.write) / devices / 3600
 
 
-def scaled(billions: float) -> Speed:
-    """The built-in model's speeds divided by how many times as many parameters there are."""
-    times = billions * 1e9 / MINI_PARAMETERS
-    return Speed(f"{billions:g}B, CPU core", MINI_READ / times, MINI_WRITE / times, "extrapolated by FLOPs")
+def of_mini(requests: int = REQUESTS, seed: int = 0) -> tuple[Speed, int]:
+    """The built-in model's speeds on one thread, batches full, and how many parameters it has."""
+    torch.set_num_threads(1)
+    llm = load_llm("builtin:mini", dtype="float32")
+    assert isinstance(llm, HF)
+    work, engine = make_work(llm, requests, seed), llm.engine
+    answer, end = engine.rendering.answer_ids("yes"), int(engine.model.config.eos_token_id)
+    started = time.perf_counter()
+    score_rows(engine, work.ids, [answer])
+    reading = time.perf_counter() - started
+    written = run_ours(llm, work, Sampling(temperature=0.8, max_tokens=max(work.ends)), end)
+    writing = max(time.perf_counter() - started - 2 * reading, 1e-9)
+    read = sum(map(len, work.ids)) / reading
+    return Speed("builtin:mini, CPU core", read, written / writing), engine.model.num_parameters()
+
+
+def scaled(billions: float, small: Speed, parameters: int) -> Speed:
+    """The speeds of a small model divided by how many times as many parameters there are."""
+    times = billions * 1e9 / parameters
+    return Speed(f"{billions:g}B, CPU core", small.read / times, small.write / times, "extrapolated by FLOPs")
 
 
 def parsed(measured: str) -> Speed:
@@ -110,8 +139,13 @@ def main(
     works = [
         generation(items, copies, prompt_tokens, answer_tokens),
         scoring(pairs, item_tokens, history_tokens, pairs_of_user),
+        scoring_whole(pairs, item_tokens, history_tokens),
     ]
-    speeds = [parsed(one) for one in measured] if measured else [scaled(size) for size in BILLIONS]
+    if measured:
+        speeds = [parsed(one) for one in measured]
+    else:
+        small, parameters = of_mini()
+        speeds = [small, *(scaled(size, small, parameters) for size in BILLIONS)]
     if price is None:
         price = GPU_PRICE if measured else CORE_PRICE
     sys.stdout.write(table(works, speeds, devices or [1, 8, 64], price))
