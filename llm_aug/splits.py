@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,20 @@ from llm_aug.data import Dataset, Split, write_items
 from llm_aug.errors import InputError
 from llm_aug.files import fingerprint, read_json, write_json, write_parquet
 from llm_aug.tidy import read_interactions, read_item_ids, read_items
+
+
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) or type(one) in (int, float) for one in value)
+
+
+# What split.json may hold under each name, and the same in words.
+FIELDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "strategy": (lambda value: isinstance(value, str), "a text"),
+    "seed": (lambda value: type(value) is int, "a whole number"),
+    "revealed": (lambda value: type(value) is int and value >= 0, "a whole number, 0 at least"),
+    "cold_items": (_is_ids, "a list of ids"),
+    "cold_users": (_is_ids, "a list of ids"),
+}
 
 
 def split_hash(items: pd.DataFrame, parts: Iterable[pd.DataFrame]) -> str:
@@ -51,20 +65,19 @@ def read_split(folder: Path, ids_only: bool = False) -> Split:
     """Reads a split and checks it: a cold item with a training row is refused, as is a cold user with more than
     were revealed, a withheld pair that is in another part, and a wrong hash.
 
-    A split laid out by someone else may leave out `hash`, `cold_items` and `cold_users`: they are worked out.
+    A split laid out by someone else may leave out `hash`, `cold_items` and `cold_users`: they are worked out. A field
+    of split.json that is not of its kind is refused.
     ids_only: of the items, for whom `stored.StoredDataset` reads the rest by parts.
     """
     items = (read_item_ids if ids_only else read_items)(folder / "items.parquet")
     train, validation, test = (read_interactions(folder / f"{n}.parquet") for n in ("train", "validation", "test"))
     rest = [read_interactions(path)] if (path := folder / "withheld.parquet").is_file() else []
-    found = read_json(folder / "split.json") if (folder / "split.json").exists() else {}
-    if not isinstance(found, dict):
-        raise InputError(f"{folder / 'split.json'} is not a JSON object")
+    found = _description(folder / "split.json")
     actual = split_hash(items, (train, validation, test, *rest))
     if found.get("hash", actual) != actual:
         raise InputError(f"{folder}: split.json says hash {found['hash']}, the files give {actual}; split again")
     held = pd.concat([validation, test, *rest])
-    revealed = int(found.get("revealed", 0))
+    revealed = found.get("revealed", 0)
     unknown = (set(held["item_id"]) | set(train["item_id"])) - set(items["item_id"])
     if unknown:
         raise InputError(f"{folder}: {len(unknown)} items have interactions but no row in items, e.g. {min(unknown)!r}")
@@ -78,10 +91,21 @@ def read_split(folder: Path, ids_only: bool = False) -> Split:
         cold_users=_cold(folder, "user", found, train["user_id"], held["user_id"], revealed),
         hash=actual,
         strategy=found.get("strategy", "foreign"),
-        seed=int(found.get("seed", 0)),
+        seed=found.get("seed", 0),
         revealed=revealed,
         **({"withheld": rest[0]} if rest else {}),
     )
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """What split.json says, {} without one."""
+    found = read_json(path) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is not a JSON object")
+    for name, (fits, kind) in FIELDS.items():
+        if name in found and not fits(found[name]):
+            raise InputError(f"{path}: {name} is {str(found[name])[:60]!r}, not {kind}")
+    return found
 
 
 def _check_withheld(folder: Path, withheld: Sequence[pd.DataFrame], parts: Sequence[pd.DataFrame]) -> None:

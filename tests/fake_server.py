@@ -27,8 +27,9 @@ class Refused:
 class FakeServer:
     """script: by the prompt's user text, what its attempts meet one after the other; past its end the server is good.
 
-    An entry is a Refused, or 'cut' (the connection breaks), 'silence', 'garbage', 'list', 'none', 'two' (choices),
-    'length', 'filter'. refuses: fields of a body that it answers with 400. busy_above: more requests at once get 429.
+    An entry is a Refused, or 'cut' (the connection breaks within the answer), 'drop' (before it), 'silence', 'garbage',
+    'list', 'none', 'two' (choices), 'length', 'filter'. models: what /models answers, or what is met there; of a list,
+    one after the other. refuses: fields of a body that it answers with 400. busy_above: more requests at once get 429.
     """
 
     script: dict[str, list[Any]] = field(default_factory=dict)
@@ -106,12 +107,14 @@ def serving(**options: Any) -> Iterator[FakeServer]:
             fake.headers.append(dict(self.headers))
             if self.locked_out():
                 return
-            if isinstance(fake.models, Refused):
-                self.refuse(fake.models)
+            listed = fake.models.pop(0) if isinstance(fake.models, list) else fake.models
+            if isinstance(listed, Refused | str):
+                self.meet(listed, {})
             else:
-                self.send(200, json.dumps(fake.models))
+                self.send(200, json.dumps(listed))
 
         def do_POST(self) -> None:
+            fake.headers.append(dict(self.headers))
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with fake.lock:
                 fake.asked.append(body)
@@ -143,6 +146,8 @@ def serving(**options: Any) -> Iterator[FakeServer]:
                 self.close_connection = True
             elif event == "cut":
                 self.send(200, '{"choices": [', length=1000)
+                self.close_connection = True
+            elif event == "drop":
                 self.close_connection = True
             elif event == "garbage":
                 self.send(200, '{"choices": [oops')

@@ -117,7 +117,7 @@ def test_data_and_what_lies_below_it() -> None:
 
 
 def test_the_recommenders_know_the_data_and_the_vectors_alone() -> None:
-    allowed = llm_aug("data", "vectors", "errors", "seeds", "files", "funnel", "registry")
+    allowed = llm_aug("data", "vectors", "errors", "seeds", "files", "funnel", "processes", "registry")
     assert offenders(files("recommender"), ("recommender", *allowed)) == []
     from_funnel = {
         alias.name

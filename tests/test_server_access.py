@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from fake_server import Refused, serving
 from served import answers, free_port, loaded, prompts
 
 from llm_aug.backends import load_llm
 from llm_aug.backends.server import key_of, place_of
-from llm_aug.backends.server_calls import is_loopback
+from llm_aug.backends.server_calls import BUSY_TRIES, NO_KEY, is_loopback
 from llm_aug.backends.server_faults import LONGEST_REASON, Place
 from llm_aug.errors import InputError, Resumable, Unavailable
+from llm_aug.server_options import ServerOptions
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -42,10 +45,29 @@ def test_a_model_that_the_server_does_not_have_ends_the_stage(capsys: pytest.Cap
 
 
 def test_a_server_without_a_list_of_models_is_asked_all_the_same() -> None:
-    with serving(models=Refused(404)) as fake:
-        llm = loaded(fake)
-        assert (llm.revision, llm.adapter) == ("", "")
-        assert answers(llm, prompts(1))[0].finish == "stop"
+    for status in (404, 405, 501):
+        with serving(models=Refused(status)) as fake:
+            llm = loaded(fake)
+            assert (llm.revision, llm.adapter) == ("", "")
+            assert len(fake.headers) == 1
+            assert answers(llm, prompts(1))[0].finish == "stop"
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_list_of_models_that_comes_late_gives_the_same_revision(status: int) -> None:
+    listed = {"data": [{"id": "tiny", "root": "/models/one"}]}
+    with serving(models=listed) as fake:
+        revision = loaded(fake).revision
+        fake.models = [Refused(status), Refused(status), listed]
+        assert loaded(fake).revision == revision != ""
+
+
+@pytest.mark.parametrize(("status", "tries"), [(400, 1), (503, BUSY_TRIES)])
+def test_a_list_of_models_that_never_comes_is_no_model_without_revision(status: int, tries: int) -> None:
+    with serving(models=Refused(status, error="still loading")) as fake:
+        with pytest.raises(Unavailable, match=f"does not say which models it has \\({status}: still loading"):
+            loaded(fake)
+        assert len(fake.headers) == tries
 
 
 def test_revision_and_adapter_are_what_the_server_says() -> None:
@@ -88,11 +110,46 @@ def test_no_part_of_a_key_shows_where_a_long_reason_is_cut() -> None:
         assert "s" not in place.words("x" * before + "sk-hidden")
 
 
-def test_without_a_named_variable_no_key_of_the_environment_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-hidden")
-    with serving() as fake:
-        loaded(fake)
-        assert "sk-hidden" not in json.dumps(fake.headers)
+def test_a_key_is_hidden_in_its_escaped_form_too() -> None:
+    for key in ("sk-one\nsk-two", "sk-'\"\\x", "sk-é"):
+        place = Place("http://127.0.0.1:1/v1", "tiny", "MY_KEY", key)
+        assert place.words(f"no header: {key!r}, {key}").count("***") == 2
+        assert "sk-" not in place.words(f"no header: {key!r}, {key}")
+
+
+@pytest.mark.parametrize("key", ["sk-one\nsk-two", "sk-hidden-é", "sk-\x07"])
+def test_what_no_header_can_hold_is_no_key(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(InputError, match=r"MY_KEY .* more than printable ASCII") as caught:
+        load_llm("server:http://127.0.0.1:1/v1#tiny", server=ServerOptions(api_key_env="MY_KEY"))
+    assert "sk-" not in str(caught.value)
+
+
+@pytest.fixture
+def openai_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable that the client's code names, each with the same secret."""
+    sources = "".join(path.read_text() for path in Path(openai.__file__).parent.rglob("*.py"))
+    names = set(re.findall(r"\bOPENAI_[A-Z_]+", sources)) - {"OPENAI_LOG", "OPENAI_BASE_URL"}
+    assert names >= {"OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "OPENAI_CUSTOM_HEADERS"}
+    for name in names:
+        monkeypatch.setenv(name, "hidden")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-Gateway: hidden\nAuthorization: Bearer hidden\nUser-Agent: hidden")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/hidden")
+
+
+@pytest.mark.parametrize("key", ["", "sk-right"])
+@pytest.mark.usefixtures("openai_environment")
+def test_nothing_that_the_environment_has_for_openai_is_sent(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("MY_KEY", key or "unused")
+    with serving(key=key or None) as fake:
+        answers(loaded(fake, api_key_env="MY_KEY" if key else ""), prompts(1))
+        assert len(fake.headers) == 2
+        assert "hidden" not in json.dumps(fake.headers).lower()
+        sent = [{name.lower(): value for name, value in lines.items()} for lines in fake.headers]
+        assert [lines["authorization"] for lines in sent] == [f"Bearer {key or NO_KEY}"] * 2
+
+
+def test_a_variable_that_is_not_there_is_named() -> None:
     with pytest.raises(InputError, match="'NO_SUCH_KEY'"):
         key_of("NO_SUCH_KEY")
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from served import free_port, loaded
 
 from llm_aug.backends import completed, load_llm
+from llm_aug.backends.server_calls import MOST_TOKENS
 from llm_aug.backends.server_faults import BadAnswer
 from llm_aug.backends.server_llm import Server
 from llm_aug.backends.server_score import NoLogProbabilities, _echoed, _first_token
@@ -64,9 +65,17 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=6,
 )
+COUNTS = JSON | st.fixed_dictionaries({"completion_tokens": JSON | st.integers(-(2**70), 2**70)})
+SHOWN = JSON | st.fixed_dictionaries(
+    {
+        "content": JSON | st.just([{"token": "a", "top_logprobs": [{"token": "b", "logprob": 10**400}]}]),
+        "tokens": JSON | st.lists(JSON, max_size=3),
+        "token_logprobs": JSON | st.lists(JSON | st.just(10**400), max_size=3),
+    }
+)
 
 
-@given(content=JSON, ended=JSON, usage=JSON, logprobs=JSON)
+@given(content=JSON, ended=JSON | st.just("stop"), usage=COUNTS, logprobs=SHOWN)
 @settings(max_examples=200, deadline=None)
 def test_no_answer_is_so_strange_that_it_ends_the_run(content: Any, ended: Any, usage: Any, logprobs: Any) -> None:
     """Whatever stands where text, end and counts belong: a completion, or a reason to ask again."""
@@ -76,7 +85,10 @@ def test_no_answer_is_so_strange_that_it_ends_the_run(content: Any, ended: Any, 
     for answer in choices:
         for llm.chat in (True, False):
             with suppress(BadAnswer):
-                assert isinstance(llm._completion(answer).text, str)
+                found = llm._completion(answer)
+                assert isinstance(found.text, str)
+                assert type(found.n_tokens) is int
+                assert 0 <= found.n_tokens < MOST_TOKENS
         for read in (_first_token, _echoed):
             with suppress(BadAnswer, NoLogProbabilities):
                 read(answer)
@@ -95,6 +107,8 @@ def test_the_engine_section_of_a_recipe_says_all_that_a_server_needs() -> None:
 @pytest.fixture(scope="module")
 def transformers_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of `transformers serve`, which loads whatever model folder a request names."""
+    pytest.importorskip("fastapi", reason="needs transformers[serving]")
+    pytest.importorskip("uvicorn", reason="needs transformers[serving]")
     folder, port = tmp_path_factory.mktemp("serve"), free_port()
     hidden = {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder), "OMP_NUM_THREADS": "1"}
     command = [str(Path(sys.executable).with_name("transformers")), "serve", "--device", "cpu", "--port", str(port)]
@@ -109,7 +123,7 @@ def transformers_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
             while process.poll() is None and not answers_at(port):
                 time.sleep(0.2)
             if process.poll() is not None:
-                pytest.skip(f"transformers serve does not start here: {log.read_text()[-500:]}")
+                pytest.fail(f"transformers serve ended: {log.read_text()[-500:]}")
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             process.terminate()

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from llm_aug.backends import LLM, Barred, Restricted, Scores
+from llm_aug.backends import LLM, Barred, Restricted, Scores, spent
 from llm_aug.backends.ray_pool import KILLER, Pool, Service, stored
 from llm_aug.cluster import Cluster
 from llm_aug.data import Completion, Prompt, Sampling
@@ -26,21 +26,25 @@ def spread_llm(load: Callable[[], LLM], cluster: Cluster) -> SpreadLLM:
 
     Raises Unavailable where there is no such cluster, and what `load` raises.
     """
-    return SpreadLLM(_pool(cluster), _service(load))
+    return SpreadLLM(_pool(cluster), _service(load, "model"))
 
 
 def spread_encoder(encoder: Encoder, cluster: Cluster) -> SpreadEncoder:
     """encoder: not yet loaded, as `load_encoder` returns it; it goes to the workers as it is, precision included."""
-    return SpreadEncoder(encoder.name, _pool(cluster), _service(partial(_itself, encoder)))
+    return SpreadEncoder(encoder.name, _pool(cluster), _service(partial(_itself, encoder), "encoder"))
 
 
 class SpreadLLM:
-    """An LLM. Rows are those of one process, by their own seeds; a worker with other weights is refused."""
+    """An LLM. Rows are those of one process, by their own seeds; a worker with other weights is refused.
+
+    usage: of all workers, without what one that died had spent on its last batch.
+    """
 
     def __init__(self, pool: Pool, service: Service):
         self.name, self.revision, self.adapter = pool.ask(service, _identity)
         self.pool = pool
         self.service = replace(service, mark=(self.revision, self.adapter))
+        self.usage: dict[str, float] = {}
 
     def complete(
         self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[int]
@@ -48,10 +52,10 @@ class SpreadLLM:
         def arguments(rows: Sequence[int]) -> tuple[Any, ...]:
             return [prompts[row] for row in rows], sampling, [seeds[row] for row in rows]
 
-        return _completions(self.pool.spread(self.service, _complete, arguments, len(prompts)))
+        return _completions(self._counted(self.pool.spread(self.service, _complete, arguments, len(prompts))))
 
     def restricted(self, lines: Sequence[str], count: int) -> SpreadRestricted:
-        made = _service(partial(_restrict, lines=tuple(lines), count=count), self.service)
+        made = _service(partial(_restrict, lines=tuple(lines), count=count), "model", self.service)
         self.pool.ask(made, _is_there)  # refuses now what it cannot do
         return SpreadRestricted(self.pool, made)
 
@@ -62,10 +66,18 @@ class SpreadLLM:
         def arguments(rows: Sequence[int]) -> tuple[Any, ...]:
             return [prompts[row] for row in rows], continuations
 
-        for rows, scores in self.pool.spread(self.service, _score, arguments, len(prompts)):
+        for rows, scores in self._counted(self.pool.spread(self.service, _score, arguments, len(prompts))):
             if scores is not None:
                 sums[list(rows)], tokens = scores.sums, scores.tokens
         return Scores(sums, tokens)
+
+    def _counted(self, batches: Iterator[tuple[range, Any]]) -> Iterator[tuple[range, Any]]:
+        """The answers alone, of (answers, what they cost)."""
+        for rows, found in batches:
+            answers, cost = (None, {}) if found is None else found
+            for name, count in cost.items():
+                self.usage[name] = self.usage.get(name, 0) + count
+            yield rows, answers
 
 
 @dataclass(frozen=True)
@@ -116,8 +128,8 @@ def _pool(cluster: Cluster) -> Pool:
     return Pool(cluster)
 
 
-def _service(make: Callable[..., Any], base: Service | None = None) -> Service:
-    return Service(os.urandom(8).hex(), stored(make), base)
+def _service(make: Callable[..., Any], kind: str, base: Service | None = None) -> Service:
+    return Service(os.urandom(8).hex(), stored(make), kind, base)
 
 
 def _itself(encoder: Encoder) -> Encoder:
@@ -136,8 +148,9 @@ def _restrict(llm: LLM, lines: Sequence[str], count: int) -> Restricted:
     return llm.restricted(lines, count)
 
 
-def _complete(llm: LLM, *asked: Any) -> list[tuple[int, Completion]]:
-    return list(llm.complete(*asked))
+def _complete(llm: LLM, *asked: Any) -> tuple[list[tuple[int, Completion]], dict[str, float]]:
+    before = spent(llm)
+    return list(llm.complete(*asked)), spent(llm, before)
 
 
 def _complete_restricted(
@@ -146,8 +159,9 @@ def _complete_restricted(
     return list(llm.complete(prompts, sampling, seeds, no.__getitem__))
 
 
-def _score(llm: LLM, prompts: Sequence[Prompt], continuations: Sequence[str]) -> Scores:
-    return llm.score(prompts, continuations)
+def _score(llm: LLM, *asked: Any) -> tuple[Scores, dict[str, float]]:
+    before = spent(llm)
+    return llm.score(*asked), spent(llm, before)
 
 
 def _encode(encoder: Encoder, texts: Sequence[str]) -> Vectors:

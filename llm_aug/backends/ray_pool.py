@@ -6,6 +6,7 @@ row that kills whoever reads it is found by halving and fails alone, where Ray D
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections import deque
@@ -20,13 +21,15 @@ from ray import exceptions
 
 from llm_aug.backends.ray_cluster import connect, shares
 from llm_aug.cluster import Cluster
-from llm_aug.errors import InputError, LlmAugError, Resumable
+from llm_aug.errors import InputError, LlmAugError, Resumable, Unavailable
+from llm_aug.progress import say
 
 FIRST_ROWS, MOST_ROWS, GROWTH, FEWEST_SHARE = 8, 4096, 4, 8
 BATCH_SECONDS = 30.0  # what a batch aims at: what a death costs, and how long nothing may be heard
 TRIES = 2  # workers that a batch may end before it is halved, and a row before it fails
 MOST_DEATHS = 16  # and two for each worker, without an answer in between: the fault is not in the rows
 TICK = 1.0  # seconds in which a signal is heard
+PATIENCE, MOST_PATIENCE = 10.0, 600.0  # seconds without any worker: until it is said, until it is an error
 _LOST = (
     exceptions.RayActorError,
     exceptions.WorkerCrashedError,
@@ -39,11 +42,13 @@ KILLER = f"{TRIES} workers ended while they answered this row alone"
 
 @dataclass(frozen=True)
 class Service:
-    """What workers build once each. factory: in a list, so that Ray does not fetch it with every batch. base: what it
-    is built from. mark: revision and adapter that a model must have."""
+    """What workers build once each. factory: in a list, so that Ray does not fetch it with every batch. kind: of which
+    a worker holds one at a time, with what is built from it. base: what it is built from, of the same kind. mark:
+    revision and adapter that a model must have."""
 
     key: str
     factory: list[Any]
+    kind: str
     base: Service | None = None
     mark: tuple[str, str] | None = None
 
@@ -52,7 +57,7 @@ class _Worker:
     """A process of the cluster. folder: this one's working directory, for paths that are relative."""
 
     def __init__(self, folder: str) -> None:
-        self._built: dict[str, Any] = {}
+        self._built: dict[str, dict[str, Any]] = {}  # by kind and key
         with suppress(OSError):
             os.chdir(folder)
 
@@ -66,10 +71,16 @@ class _Worker:
         return function(served, *arguments), time.monotonic() - started
 
     def _serve(self, service: Service) -> Any:
-        if service.key not in self._built:
+        built = self._built.setdefault(service.kind, {})
+        if service.key not in built:
             make = ray.get(service.factory[0])
-            self._built[service.key] = make() if service.base is None else make(self._serve(service.base))
-        served = self._built[service.key]
+            if service.base is None:
+                built.clear()
+                gc.collect()  # models hold themselves in cycles, and two may not fit
+                built[service.key] = make()
+            else:
+                built[service.key] = make(self._serve(service.base))
+        served = built[service.key]
         if service.mark is not None and service.mark != (served.revision, served.adapter):
             node, found = os.uname().nodename, (served.revision, served.adapter)
             raise InputError(
@@ -140,6 +151,8 @@ class Pool:
             self._await(make.remote(str(Path.cwd())))
         self._sizes: dict[str, int] = {}
         self._deaths = 0
+        self._heard = time.monotonic()  # when a worker last was there
+        self._told = False
 
     def spread(
         self,
@@ -150,9 +163,11 @@ class Pool:
     ) -> Iterator[tuple[range, Any]]:
         """(rows, function(served, *arguments(rows))) in the order in which they end, each row once.
 
-        None stands for the answer to a row that ended its workers. Raises Resumable where all of them die.
+        None stands for the answer to a row that ended its workers. Raises Resumable where all of them die, Unavailable
+        where none is free for MOST_PATIENCE.
         """
         batches = Batches(rows)
+        self._heard = time.monotonic()
         try:
             while True:
                 while self._idle and (batch := batches.take(self._size(function), self._workers(batches))):
@@ -188,6 +203,10 @@ class Pool:
         if not references:
             raise Resumable("no worker of the cluster is left; see `ray status`, mend it and run again")
         done, _ = ray.wait(references, num_returns=1, timeout=TICK)
+        if done or batches.sent:
+            self._heard, self._told = time.monotonic(), False
+        else:
+            self._waited(time.monotonic() - self._heard)
         for reference in done:
             if reference in self._coming:
                 self._arrived(reference)
@@ -211,6 +230,14 @@ class Pool:
             if batch.rows:
                 self._sizes[function.__name__] = next_size(self._size(function), len(batch.rows), seconds)
             yield batch.rows, answers
+
+    def _waited(self, seconds: float) -> None:
+        taken = "no worker of the cluster is free: others may have its CPUs and GPUs, see `ray status`"
+        if seconds >= MOST_PATIENCE:
+            raise Unavailable(f"{taken}; {seconds:.0f} s were waited, run again when there is room")
+        if seconds >= PATIENCE and not self._told:
+            self._told = True
+            say(f"{taken}; waiting up to {MOST_PATIENCE:.0f} s")
 
     def _arrived(self, reference: Any) -> None:
         worker = self._coming.pop(reference)

@@ -60,8 +60,12 @@ def place_of(name: str) -> tuple[str, str]:
 
 
 def key_of(variable: str) -> str:
-    """What the environment variable holds. Raises InputError where there is no such variable."""
+    """What the environment variable holds. Raises InputError where there is none, or no header can hold its value."""
     key = os.environ.get(variable, "").strip() if variable else ""
     if variable and not key:
         raise InputError(f"engine.api_key_env names {variable!r}, but no such environment variable is set: export it")
+    if not (key.isascii() and key.isprintable()):
+        raise InputError(
+            f"the environment variable {variable} (engine.api_key_env) is no key: it has more than printable ASCII"
+        )
     return key

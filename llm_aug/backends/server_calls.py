@@ -24,22 +24,15 @@ from llm_aug.errors import Unavailable
 from llm_aug.progress import say
 
 BUSY_TRIES, LOST_TRIES = 12, 5
-DOWN_ROWS = 5  # rows given up one after the other, without an answer between: the server is gone
+DOWN_ROWS, PROBE_SECONDS = 5, 30.0  # rows given up without an answer of any kind, until the server itself is tried
 TICK = 0.2  # seconds within which an abandoned call ends
 NO_KEY = "none"  # local servers want some key and read none
 # Fields that some servers refuse, and under which name they may take them: None is to leave the field out.
 REFUSABLE: Mapping[str, str | None] = {"seed": None, "max_tokens": "max_completion_tokens"}
+MOST_TOKENS = 2**31  # a larger count is no count
 NOT_SEEDED = "takes no seed: its answers cannot be repeated"
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Lost:
-    """A row that is given up, and why. status: of the last answer, 0 where there was none that could be read."""
-
-    reason: str
-    status: int = 0
 
 
 @dataclass
@@ -58,7 +51,7 @@ class Call:
     lost: int = 0
     sent: dict[str, Any] = field(default_factory=dict)
     without: set[str] = field(default_factory=set)
-    refusal: str = ""
+    refusal: Fault | None = None
 
 
 @dataclass
@@ -86,8 +79,10 @@ class Calls:
     def __post_init__(self) -> None:
         self.limit = Limit(self.most)
 
-    def run(self, calls: Sequence[Call], read: Callable[[dict[str, Any]], T]) -> Iterator[tuple[int, T | Lost]]:
-        """(row, what read makes of its answer), as they come. read: raises BadAnswer for one to ask for again.
+    def run(self, calls: Sequence[Call], read: Callable[[dict[str, Any]], T]) -> Iterator[tuple[int, T | Fault]]:
+        """(row, what read makes of its answer, or why it is given up), as they come.
+
+        read: raises BadAnswer for an answer to ask for again.
 
         Raises a LlmAugError where no row can be answered: InputError without the right to ask, Unavailable where server
         or model is not there.
@@ -105,12 +100,16 @@ class Calls:
             thread.join(10 * TICK)
 
     def client(self) -> openai.AsyncOpenAI:
-        """Of the system's proxies, none stands between this machine and itself."""
+        """Of the system's proxies, none stands between this machine and itself. Whatever the environment has for
+        OpenAI (an organization, headers that may hold a key) is not sent to a server that need not be OpenAI's."""
         http = openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(self.place.url))
         key = self.place.key or NO_KEY
-        return openai.AsyncOpenAI(
+        client = openai.AsyncOpenAI(
             base_url=self.place.url, api_key=key, max_retries=0, timeout=self.timeout, http_client=http
         )
+        client.organization = client.project = None
+        client._custom_headers = {}
+        return client
 
     def body_of(self, call: Call) -> dict[str, Any]:
         """The body as this server takes it."""
@@ -140,7 +139,7 @@ class _Work(Generic[T]):
     def __init__(self, calls: Calls, read: Callable[[dict[str, Any]], T]):
         self.calls = calls
         self.read = read
-        self.results: SimpleQueue[tuple[int, T | Lost] | _End] = SimpleQueue()
+        self.results: SimpleQueue[tuple[int, T | Fault] | _End] = SimpleQueue()
         self.abandoned = threading.Event()
         self.todo: deque[Call] = deque()
         self.later: list[tuple[float, int, Call]] = []
@@ -168,6 +167,8 @@ class _Work(Generic[T]):
                     for task in done:
                         in_flight = len(self.running)
                         self._settle(*self.running.pop(task), task, in_flight)
+                    if self.down >= DOWN_ROWS:
+                        await self._doubt(client)
             finally:
                 for task in self.running:
                     task.cancel()
@@ -203,11 +204,9 @@ class _Work(Generic[T]):
         return value
 
     def _count(self, usage: Any) -> None:
-        told = usage if isinstance(usage, dict) else {}
         self.calls.usage.requests += 1
-        for name in ("prompt_tokens", "completion_tokens"):
-            if isinstance(count := told.get(name), int):
-                setattr(self.calls.usage, name, getattr(self.calls.usage, name) + count)
+        self.calls.usage.prompt_tokens += count_of(usage, "prompt_tokens")
+        self.calls.usage.completion_tokens += count_of(usage, "completion_tokens")
 
     def _settle(self, call: Call, started: float, task: asyncio.Task[T], in_flight: int) -> None:
         error = task.exception()
@@ -218,17 +217,21 @@ class _Work(Generic[T]):
             self.results.put((call.row, task.result()))
             return
         if isinstance(error, UnicodeError):
-            self.results.put((call.row, Lost("the prompt is no valid Unicode")))
+            self.results.put((call.row, Fault("row", "the prompt is no valid Unicode")))
             return
         if not isinstance(error, openai.OpenAIError | BadAnswer | TimeoutError):
             raise error
         fault = fault_of(error, self.calls.place, self.calls.worked, listing=call.body is None)
         now = time.monotonic()
-        if fault.kind == "busy":
+        if fault.status or fault.kind == "bad":
+            self.down = 0
+        if fault.kind in ("busy", "cut"):
             self.calls.limit.refused(started, now, fault.wait)
+            if fault.status == 429 and fault.wait is None:
+                self.calls.limit.pause(now + backoff(0, self.calls.limit.in_a_row))
         if not self._again(call, fault, now):
-            self.results.put((call.row, Lost(call.refusal or fault.reason, fault.status)))
-            self._doubt(call, fault)
+            self.down += not fault.status and fault.kind != "bad"
+            self.results.put((call.row, call.refusal or fault))
 
     def _again(self, call: Call, fault: Fault, now: float) -> bool:
         """Puts the call back to be asked again, where that may help."""
@@ -236,7 +239,7 @@ class _Work(Generic[T]):
             refused = {name for name in REFUSABLE if fault.names(name)} & call.sent.keys()
             if not refused:
                 return False
-            call.refusal = call.refusal or fault.reason
+            call.refusal = call.refusal or fault
             call.without |= refused
             self.todo.appendleft(call)
             return True
@@ -249,10 +252,16 @@ class _Work(Generic[T]):
         heapq.heappush(self.later, (now + wait, call.row, call))
         return True
 
-    def _doubt(self, call: Call, fault: Fault) -> None:
-        self.down = 0 if fault.status else self.down + 1
-        if self.down >= DOWN_ROWS and call.body is not None:
-            raise Unavailable(f"{self.calls.place.url} answers no more ({fault.reason}); start it and run again")
+    async def _doubt(self, client: openai.AsyncOpenAI) -> None:
+        """Raises Unavailable where the server answers nothing at all; else these rows alone are what it cannot bear."""
+        self.down = 0
+        try:
+            await asyncio.wait_for(client.get("/models", cast_to=str), min(PROBE_SECONDS, self.calls.timeout))
+        except openai.APIStatusError:
+            return
+        except (openai.APIConnectionError, TimeoutError) as error:
+            reason = fault_of(error, self.calls.place, worked=True).reason
+            raise Unavailable(f"{self.calls.place.url} answers no more ({reason}); start it and run again") from None
 
 
 def only_choice(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,6 +271,12 @@ def only_choice(answer: Mapping[str, Any]) -> dict[str, Any]:
         count = len(choices) if isinstance(choices, list) else "no list of"
         raise BadAnswer(f"the answer holds {count} choices where 1 was asked for")
     return choices[0]
+
+
+def count_of(usage: Any, name: str, unknown: int = 0) -> int:
+    """Tokens, as an answer's usage tells them; `unknown` where it does not, or tells what cannot be a count."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 <= count < MOST_TOKENS else unknown
 
 
 def is_loopback(url: str) -> bool:

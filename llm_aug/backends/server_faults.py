@@ -18,6 +18,7 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds before the second try, and befor
 LONGEST_REASON = 300
 NO_CREDIT = "insufficient_quota"
 NOT_NOW = (408, 409, 425, 429)
+NO_LIST = (404, 405, 501)  # of a server that does not list its models
 
 
 class BadAnswer(Exception):
@@ -40,20 +41,24 @@ class Place:
         return f"check the environment variable {self.key_env} (engine.api_key_env)"
 
     def words(self, text: str) -> str:
-        """In one line, and without the key, which some servers repeat."""
-        line = " ".join(text.split())
-        return (line.replace(self.key, "***") if self.key else line)[:LONGEST_REASON]
+        """In one line, and without the key, which some servers and libraries repeat, as it is or escaped."""
+        for shown in (self.key, repr(self.key)[1:-1]) if self.key else ():
+            text = text.replace(shown, "***")
+        return " ".join(text.split())[:LONGEST_REASON]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """kind: 'busy' (too many requests for it at present), 'lost' (nobody answered, or nonsense), 'row' (never better).
+    """Why a request failed, or a row is given up.
+
+    kind: 'busy' (too many requests for it at present), 'cut' (no connection, or one that broke), 'bad' (an answer of
+    nonsense), 'row' (never better).
 
     status: of the answer, 0 without one. wait: seconds that the server asks for, None where it names none. parameter:
     the field of the request that it says is wrong, ''.
     """
 
-    kind: Literal["busy", "lost", "row"]
+    kind: Literal["busy", "cut", "bad", "row"]
     reason: str
     status: int = 0
     wait: float | None = None
@@ -73,15 +78,13 @@ def fault_of(error: Exception, place: Place, worked: bool, listing: bool = False
     if isinstance(error, openai.APITimeoutError | TimeoutError):
         return Fault("busy", "the server did not answer in time")
     if isinstance(error, BadAnswer):
-        return Fault("lost", str(error))
+        return Fault("bad", str(error))
     if not isinstance(error, openai.APIStatusError):
-        return Fault("lost", f"the connection failed: {place.words(str(error.__cause__ or error))}")
+        return Fault("cut", f"the connection failed: {place.words(str(error.__cause__ or error))}")
     status, reason, wait = error.status_code, place.words(_reason(error)), wait_of(error.response.headers)
     if (stop := _stop(status, error.code, reason, place, worked, listing)) is not None:
         raise stop from None
-    if listing:
-        return Fault("row", f"{status}: {reason}", status)
-    if status in NOT_NOW or status >= 500:
+    if (status in NOT_NOW or status >= 500) and not (listing and status in NO_LIST):
         return Fault("busy", f"{status}: {reason}", status, wait)
     return Fault("row", f"{status}: {reason}", status, None, error.param or "")
 

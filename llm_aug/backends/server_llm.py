@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from llm_aug.backends import Scores
-from llm_aug.backends.server_calls import Call, Calls, Lost, only_choice
-from llm_aug.backends.server_faults import BadAnswer, Place
+from llm_aug.backends.server_calls import Call, Calls, count_of, only_choice
+from llm_aug.backends.server_faults import NO_LIST, BadAnswer, Fault, Place
 from llm_aug.backends.server_score import scored
 from llm_aug.data import Completion, Prompt, Sampling
 from llm_aug.errors import InputError, Unavailable
@@ -59,7 +59,7 @@ class Server:
         rows = enumerate(zip(prompts, seeds, strict=True))
         calls = [self._call(row, prompt, sampling, seed) for row, (prompt, seed) in rows]
         for row, answer in self.calls.run(calls, self._completion) if calls else ():
-            yield row, Completion(answer.reason, "error", 0) if isinstance(answer, Lost) else answer
+            yield row, Completion(answer.reason, "error", 0) if isinstance(answer, Fault) else answer
 
     def restricted(self, lines: Sequence[str], count: int) -> NoReturn:
         raise InputError(
@@ -107,24 +107,27 @@ class Server:
             raise BadAnswer("the answer holds no text")
         ended = choice.get("finish_reason")
         finish = FINISHES.get(str(ended).lower())
-        usage = answer.get("usage")
-        count = usage.get("completion_tokens") if isinstance(usage, dict) else 0
         if finish is None:
             return Completion(f"the server ended the answer for {str(ended)[:40]!r}", "error", 0)
-        tokens = count if isinstance(count, int) else 0
+        tokens = count_of(answer.get("usage"), "completion_tokens")
         return Completion(text.strip(), "length" if finish == "length" else "stop", tokens)
 
 
 def _listed(calls: Calls) -> dict[str, Any]:
-    """What the server says of the model, {} where it does not list it. Raises Unavailable where nobody answers."""
+    """What the server says of the model, {} where it does not list it.
+
+    Raises Unavailable where nobody answers, or an error that leaves open what it would say: a recipe depends on it.
+    """
     place = calls.place
     [(_, answer)] = calls.run([Call(0, "/models", None)], dict)
-    if isinstance(answer, Lost):
+    if isinstance(answer, Fault):
+        if answer.status in NO_LIST:
+            return {}
         if not answer.status:
             raise Unavailable(
                 f"no server answers at {place.url} ({answer.reason}); start it, or check the address and its /v1"
             )
-        return {}
+        raise Unavailable(f"{place.url} does not say which models it has ({answer.reason}); run again when it does")
     models = answer.get("data")
     entries = [entry for entry in models if isinstance(entry, dict)] if isinstance(models, list) else []
     found = next((entry for entry in entries if entry.get("id") == place.model), None)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from llm_aug.backends import Scores
-from llm_aug.backends.server_calls import Call, Calls, Lost, only_choice
-from llm_aug.backends.server_faults import BadAnswer
+from llm_aug.backends.server_calls import Call, Calls, count_of, only_choice
+from llm_aug.backends.server_faults import BadAnswer, Fault
 from llm_aug.errors import InputError
 
 TOP = 20  # the most that servers show
@@ -43,18 +44,21 @@ def _by_first_token(
     asked = [Call(row, "/chat/completions", {**body, **drawn}, row) for row, body in enumerate(bodies)]
     found = [[UNKNOWN for _ in continuations] for _ in bodies]
     for row, top in calls.run(asked, _first_token) if asked else ():
-        if isinstance(top, Lost):
-            _check(top)
+        if isinstance(top, Fault):
+            _check(top, ("logprobs", "top_logprobs"), bodies[row])
         else:
             found[row] = [(top.get(continuation, UNKNOWN[0]), 1) for continuation in continuations]
     return found
 
 
 def _first_token(answer: Mapping[str, Any]) -> dict[str, float]:
-    shown = _logprobs(answer).get("content")
+    logprobs = _logprobs(answer)
+    shown = logprobs.get("content")
+    if shown is None and not logprobs.get("refusal"):
+        raise NoLogProbabilities("its answers show no token's")
     try:
         return {entry["token"]: float(entry["logprob"]) for entry in shown[0]["top_logprobs"]} if shown else {}
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise BadAnswer("the answer's log-probabilities cannot be read") from None
 
 
@@ -68,8 +72,8 @@ def _by_echo(calls: Calls, bodies: Sequence[dict[str, Any]], continuations: Sequ
     ]
     found = [UNKNOWN] * len(pairs)
     for number, tokens in calls.run(asked, _echoed) if asked else ():
-        if isinstance(tokens, Lost):
-            _check(tokens)
+        if isinstance(tokens, Fault):
+            _check(tokens, ("logprobs", "echo"), pairs[number][0])
         else:
             found[number] = ending(tokens, pairs[number][1])
     width = len(continuations)
@@ -78,14 +82,19 @@ def _by_echo(calls: Calls, bodies: Sequence[dict[str, Any]], continuations: Sequ
 
 def _echoed(answer: Mapping[str, Any]) -> list[tuple[str, float]]:
     """(token, log-probability) of the prompt, without what was drawn after it."""
-    shown, usage = _logprobs(answer), answer.get("usage")
+    logprobs = _logprobs(answer)
+    tokens, shown = logprobs.get("tokens"), logprobs.get("token_logprobs")
+    if not isinstance(tokens, list) or not isinstance(shown, list):
+        raise NoLogProbabilities("its /completions does not list tokens; name the model as server:... if it is a chat")
     try:
-        tokens = [str(token) for token in shown["tokens"]]
-        values = [float("nan") if value is None else float(value) for value in shown["token_logprobs"]]
-        drawn = 1 if usage is None else int(usage["completion_tokens"])
-        return list(zip(tokens, values, strict=True))[: len(tokens) - drawn]
-    except (KeyError, TypeError, ValueError):
+        values = [float("nan") if value is None else float(value) for value in shown]
+        pairs = list(zip(map(str, tokens), values, strict=True))
+    except (TypeError, ValueError, OverflowError):
         raise BadAnswer("the answer's log-probabilities cannot be read") from None
+    drawn = count_of(answer.get("usage"), "completion_tokens", unknown=1)
+    if drawn >= len(pairs):
+        raise NoLogProbabilities("it ignores `echo`, and shows what it wrote alone")
+    return pairs[: len(pairs) - drawn]
 
 
 def ending(tokens: Sequence[tuple[str, float]], continuation: str) -> Measured:
@@ -107,6 +116,9 @@ def _logprobs(answer: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _check(lost: Lost) -> None:
-    if any(word in lost.reason for word in ("logprob", "echo")):
-        raise NoLogProbabilities(lost.reason)
+def _check(fault: Fault, fields: Sequence[str], body: Mapping[str, Any]) -> None:
+    """Raises where the server refuses one of the fields. A word that stands in the prompt may be quoted from it."""
+    for name in fields:
+        quoted = not fault.parameter and re.search(rf"\b{name}\b", str(body))
+        if fault.names(name) and not quoted:
+            raise NoLogProbabilities(fault.reason)
