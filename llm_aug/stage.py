@@ -7,7 +7,6 @@ What a done mark lists is trusted by its sha256 alone: a file that was damaged o
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llm_aug import processes
 from llm_aug.answers import locked, say
 from llm_aug.errors import InputError, ResumeRefused
 from llm_aug.files import fingerprint, is_empty, read_json, sha256_file, sweep, write_json
@@ -23,6 +23,7 @@ MARK = "stage.json"
 MEND = "remove the folder and run again"
 # Answers have digests of their own, and a damaged shard is asked again; progress is for people to look at.
 NOT_RESULTS = {MARK, "answers", "progress.json"}
+TOGETHER = {"finetune", "train"}  # stages whose work all processes of a launch share; the first of them writes
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,19 @@ def once(
     size: how many rows are asked for; another size of the same recipe is more work, not another recipe.
     marks_start: False where the work itself locks its folder, and refuses one that is not empty.
     Raises ResumeRefused where the folder holds the result of another recipe, files that are not ours or not as they
-    were written, or where another process is at work in it.
+    were written, or where another process is at work in it; InputError where several are launched for one's work.
     """
+    if processes.count() > 1 and stage not in TOGETHER:
+        raise InputError(
+            f"{stage} is the work of one process, and {processes.count()} are launched (WORLD_SIZE); start it without "
+            f"a launcher, which is for {' and '.join(sorted(TOGETHER))}"
+        )
     mark = {"stage": stage, "fingerprint": fingerprint([stage, recipe]), "recipe": recipe, "size": dict(size or {})}
     kept = _kept(output, mark)
     if kept is not None:
         return kept
+    if processes.rank():
+        return work()
     if not marks_start:
         return _done(output, mark, work)
     if _mark_of_ours(output) is None and _foreign(output):
@@ -102,8 +110,6 @@ def _begun(output: Path, mark: Mapping[str, Any], work: Callable[[], Outcome]) -
 def _done(output: Path, mark: Mapping[str, Any], work: Callable[[], Outcome]) -> Outcome:
     started = time.monotonic()
     outcome = work()
-    if os.environ.get("RANK", "0") != "0":  # of several processes that tune together the first one tells
-        return outcome
     seconds = round(time.monotonic() - started, 1)
     told = {"line": outcome.line, "counts": dict(outcome.counts), "seconds": seconds}
     done = {**mark, "state": "done", **told, "files": _written(output)}

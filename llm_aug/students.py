@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 from eval.arguments import checked_students
 from eval.arms import read_arm
 from eval.metrics import rank_by_key
-from llm_aug import seeds
+from llm_aug import processes, seeds
 from llm_aug.answers import say
 from llm_aug.files import write_parquet
 from llm_aug.merge import merge
@@ -38,7 +38,9 @@ def fit_and_save(
     found = read_split(split)
     samples = [sample for path in synthetic for sample in read_arm("synthetic", path, found).samples]
     dataset = merge(found.training, samples)
-    save(output, student, make_student(student, dict(options), seed).fit(dataset), dataset, found.hash)
+    fitted = make_student(student, dict(options), seed).fit(dataset)
+    if processes.rank() == 0:
+        save(output, student, fitted, dataset, found.hash)
     counts = {"real": len(found.train), "synthetic": len(dataset.interactions) - len(found.train)}
     texts = sum(sample.kind == "description" for sample in samples)
     line = f"{student} on {counts['real']} real + {counts['synthetic']} synthetic pairs and {texts} texts"

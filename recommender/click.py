@@ -26,6 +26,7 @@ from llm_aug.data import Dataset
 from recommender.click_features import FEATURES, Array, Filters, Texts, as_cold, pair_features
 from recommender.matrix import to_log
 from recommender.search_space import Range, SearchSpace
+from recommender.training import descend
 
 PAIRS_AT_ONCE = 2**20  # their features take 40 MB, and some more while they are made
 MOST_USERS = 4096  # whose pairs are training rows: a model of nine features needs no more
@@ -209,13 +210,12 @@ class MLP(_Click):
         optimizer = torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
         features, clicked, weights = (torch.from_numpy(part) for part in (rows.features, rows.clicked, rows.weights))
         wide = torch.from_numpy(self.wide)
-        for _ in range(self.epochs):
-            for batch in torch.randperm(len(clicked), generator=generator).split(self.batch_size):  # type: ignore[no-untyped-call]
-                logits = _log_odds(features[batch], wide, *parameters)
-                loss = binary_cross_entropy_with_logits(logits, clicked[batch], weights[batch])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+
+        def loss(batch: torch.Tensor) -> torch.Tensor:
+            logits = _log_odds(features[batch], wide, *parameters)
+            return binary_cross_entropy_with_logits(logits, clicked[batch], weights[batch])
+
+        descend(loss, optimizer, len(clicked), self, generator)
         self.first, self.second, self.first_bias, self.second_bias, self.last = (
             parameter.detach().numpy() for parameter in parameters
         )

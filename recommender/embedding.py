@@ -60,7 +60,12 @@ class TwoTower:
         towers = _Towers(torch.from_numpy(dense_vectors(dataset, self.encoder)), self, generator)
         pairs = _Pairs(self.log.matrix)
         minimise(
-            lambda batch: towers.loss(pairs, batch.numpy()), towers.parameters(), len(pairs.users), self, generator
+            lambda batch: towers.loss(pairs, batch.numpy()),
+            towers.parameters(),
+            len(pairs.users),
+            self,
+            generator,
+            mass=lambda batch: float(pairs.counted(batch.numpy()).sum()),
         )
         with torch.no_grad():
             self.vectors = towers.items(drop=False).numpy()
@@ -118,6 +123,11 @@ class _Pairs:
         counts = torch.from_numpy(np.asarray(matrix.sum(axis=0), dtype=np.float64).ravel())[self.warm] ** 0.75
         self.popularity = (counts / counts.sum()).float()
 
+    def counted(self, batch: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Weights; 0 for the pair of a user of one item, who has no profile without it."""
+        weights = self.weights[batch]
+        return np.where(self.sums[self.users[batch]] - weights > 1e-6, weights, np.float32(0))
+
 
 class _Towers(torch.nn.Module):
     def __init__(self, features: torch.Tensor, options: TwoTower, generator: torch.Generator) -> None:
@@ -152,7 +162,7 @@ class _Towers(torch.nn.Module):
             losses = cross_entropy(logits, pairs.position[target], reduction="none")
         else:
             losses = self.sampled_losses(profiles, items, pairs, target, self.options.negatives)
-        counted = weight[:, 0] * (rest[:, 0] > 1e-6)  # a user of one item has no profile without it
+        counted = torch.from_numpy(pairs.counted(batch))
         return (losses * counted).sum() / counted.sum().clamp(min=1e-6)
 
     def sampled_losses(

@@ -24,6 +24,7 @@ from llm_aug.data import Dataset
 from recommender.adversarial import robust
 from recommender.matrix import to_log
 from recommender.search_space import Range, SearchSpace
+from recommender.training import descend
 
 
 @dataclass
@@ -57,15 +58,14 @@ class LightGCN:
         optimizer = torch.optim.Adam([vectors], lr=self.learning_rate)
         warm = torch.from_numpy(np.flatnonzero(log.warm))
         history = csr_matrix(log.matrix[:, warm.numpy()])
-        for _ in range(self.epochs):
-            for batch in torch.randperm(count, generator=generator).split(self.batch_size):  # type: ignore[no-untyped-call]
-                target = torch.from_numpy(history[batch.numpy()].toarray())
-                likelihood = partial(self._loss, graph, batch, warm + count, target)
-                loss = robust(likelihood(vectors), likelihood, [vectors], self.adversarial)
-                loss = loss + self.regularization * (embedding(batch, vectors) ** 2).sum() / len(batch)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+
+        def loss(batch: torch.Tensor) -> torch.Tensor:
+            target = torch.from_numpy(history[batch.numpy()].toarray())
+            likelihood = partial(self._loss, graph, batch, warm + count, target)
+            value = robust(likelihood(vectors), likelihood, [vectors], self.adversarial)
+            return value + self.regularization * (embedding(batch, vectors) ** 2).sum() / len(batch)
+
+        descend(loss, optimizer, count, self, generator, lambda batch: float(history[batch.numpy()].sum()))
         with torch.no_grad():
             fitted = normalize(propagate(graph, vectors, self.layers), dim=1).numpy()
         self.user_vectors = fitted[:count]

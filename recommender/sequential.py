@@ -152,7 +152,10 @@ def _learned(
         target, weight = (torch.from_numpy(part[rows].ravel())[place] for part in (targets.items, targets.weights))
         return (cross_entropy(logits, column[target], reduction="none") * weight).sum() / weight.sum()
 
-    minimise(loss, [*items.parameters(), *network.parameters()], len(inputs.items), options, generator)
+    def mass(batch: torch.Tensor) -> float:
+        return float(targets.weights[batch.numpy()].sum())
+
+    minimise(loss, [*items.parameters(), *network.parameters()], len(inputs.items), options, generator, mass=mass)
     with torch.no_grad():
         table = items.table(items(drop=False)).numpy()
     return table[:-1], table[-1:]
