@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from llm_aug.answers import say
-from llm_aug.backends import LLM, load_llm, spent
+from llm_aug.backends import LLM, load_llm
+from llm_aug.backends.spending import metered
 from llm_aug.classics import CLASSICS, TEXTS, Context
 from llm_aug.classics.budgets import Volume, funnel_volume, volume_of
 from llm_aug.classics.log import canonical
@@ -114,10 +115,11 @@ def ask(
             chunk=GenerateOptions.chunk * (recipe.engine.ray_workers or 1),
         )
         tuned = _tuned(adapter, found)
-        before = spent(llm := llm_of(recipe.model, adapter, recipe.engine))
+        llm = llm_of(recipe.model, adapter, recipe.engine)
         _record(output, found, adapter, source, log=reads_interactions(task))
-        result = generate(task, training, llm, options, output)
-        return _answered(recipe, str(result), {**asdict(result), **tuned, **spent(llm, before)})
+        with metered(output, llm) as usage:
+            result = generate(task, training, llm, options, output)
+        return _answered(recipe, str(result), {**asdict(result), **tuned, **usage})
 
     return once(output, name, made, work, size=size)
 
@@ -150,11 +152,12 @@ def interactions(recipe: Recipe, generator: str, split: Path, adapter: Path | No
         patience = recipe.engine.stall_seconds
         options = replace(recipe.interactions, seed=recipe.seed, split_hash=found.hash, stall_seconds=patience)
         tuned = _tuned(adapter, found) if generator == "llm" else {}
-        before = spent(llm := llm_of(recipe.model, adapter, recipe.engine) if generator == "llm" else None)
+        llm = llm_of(recipe.model, adapter, recipe.engine) if generator == "llm" else None
         _record(output, found, adapter if generator == "llm" else None)
-        result = simulate(generator, candidates, found.training, output, options, llm)
+        with metered(output, llm) as usage:
+            result = simulate(generator, candidates, found.training, output, options, llm)
         counts = {key: value for key, value in asdict(result).items() if key != "auc"}
-        return _answered(recipe, str(result), {**counts, **tuned, **spent(llm, before)})
+        return _answered(recipe, str(result), {**counts, **tuned, **usage})
 
     return once(output, f"interactions by {generator}", made, work)
 
@@ -216,7 +219,7 @@ def shuffled_texts(recipe: Recipe, split: Path, source: Path | None, output: Pat
 
 
 def classic(recipe: Recipe, name: str, split: Path, source: Path | None, output: Path) -> Outcome:
-    """As many pairs, or texts, as source has; or as the funnel, or a history, would be asked for."""
+    """As many pairs, or texts, as source has; or as a history, for style histories and of cold users, or the funnel."""
     maker, options = recipe.classic(name), recipe.task_options("history")
     few = {key: options[key] for key in ("users_with_at_most", "events")}
     made: dict[str, Any] = {"generator": name, "options": options_of(maker), "split": split_content(split)}
@@ -230,13 +233,14 @@ def classic(recipe: Recipe, name: str, split: Path, source: Path | None, output:
             volume = volume_of(maker.style, read_samples(source))
         elif maker.style in TEXTS:
             volume = Volume(len(training.items))
-        elif found.by_users:
+        elif found.by_users or maker.style == "histories":
             users = of_few_events(training, **few)
             volume = Volume(sum(users.values()), users)
         else:
             volume = funnel_volume(training, recipe.funnel)
         folder = output / CHECKPOINTS / fingerprint(made)
-        context = Context(volume.total, recipe.seed, folder, partial(_vectors, recipe, training), volume.users)
+        vectors = partial(_vectors, recipe, training)
+        context = Context(volume.total, recipe.seed, folder, vectors, volume.users, output)
         _record(output, found, source)
         result = write_classic(name, maker, training, context, output, found.hash)
         return Outcome(str(result), asdict(result))

@@ -23,6 +23,7 @@ from llm_aug.data import Dataset
 from recommender.adversarial import robust
 from recommender.matrix import to_log
 from recommender.search_space import Range, SearchSpace
+from recommender.training import descend
 
 
 @dataclass
@@ -54,15 +55,14 @@ class BPR:
         coo = log.matrix.tocoo()
         users, items = (torch.from_numpy(part.astype(np.int64)) for part in (coo.row, coo.col))
         weights = torch.from_numpy(coo.data.astype(np.float32))
-        for _ in range(self.epochs):
-            for batch in torch.randperm(len(users), generator=generator).split(self.batch_size):  # type: ignore[no-untyped-call]
-                others, known = factors.draw(users[batch], self.negatives)
-                counted = weights[batch, None] * ~known
-                triples = users[batch], items[batch], others, counted
-                loss = factors.loss(*triples, self.regularization, self.adversarial)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+
+        def loss(batch: torch.Tensor) -> torch.Tensor:
+            others, known = factors.draw(users[batch], self.negatives)
+            counted = weights[batch, None] * ~known
+            triples = users[batch], items[batch], others, counted
+            return factors.loss(*triples, self.regularization, self.adversarial)
+
+        descend(loss, optimizer, len(users), self, generator, lambda batch: float(weights[batch].sum()))
         self.user_factors = factors.users.detach().numpy()
         warm = log.warm
         biases = factors.biases.detach().numpy()[:, 0]
@@ -112,12 +112,17 @@ class _Factors(torch.nn.Module):
         """Mean over the triples by their weight. embedding, not indexing: its gradient adds up in a fixed order."""
         bias, rival = embedding(items, self.biases), embedding(others, self.biases)[..., 0]
 
-        def of(user_vectors: torch.Tensor, item_vectors: torch.Tensor, strength: float = 0.0) -> torch.Tensor:
-            user, item = embedding(users, user_vectors), embedding(items, item_vectors)
-            other = embedding(others, item_vectors)
-            margin = (user[:, None] * (item[:, None] - other)).sum(-1)
-            norms = (user**2).sum(-1, keepdim=True) + (item**2).sum(-1, keepdim=True) + (other**2).sum(-1)
-            losses = softplus(-(margin + bias - rival)) + strength * (norms + bias**2 + rival**2)
-            return (counted * losses).sum() / counted.sum().clamp(min=1e-6)
+        def vectors(of_users: torch.Tensor, of_items: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            return embedding(users, of_users)[:, None], embedding(items, of_items)[:, None], embedding(others, of_items)
 
-        return robust(of(self.users, self.items, strength), of, (self.users, self.items), epsilon)
+        def mean(values: torch.Tensor) -> torch.Tensor:
+            return (counted * values).sum() / counted.sum().clamp(min=1e-6)
+
+        def ranking(user: torch.Tensor, item: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return mean(softplus(-((user * (item - other)).sum(-1) + bias - rival)))
+
+        embeddings = self.users, self.items
+        here = vectors(*embeddings)
+        norms = sum(((part**2).sum(-1) for part in here), bias**2 + rival**2)
+        hardest = robust(ranking(*here), lambda *moved: ranking(*vectors(*moved)), embeddings, epsilon)
+        return hardest + strength * mean(norms)

@@ -18,24 +18,29 @@ from llm_aug.splits import split_hash
 
 def comparison(arm: str, against: str, gain: float) -> dict[str, Any]:
     own = {"student": "ease", "against_student": "ease", "group": "cold", "word": "gain"}
-    return {**own, "arm": arm, "against": against, "gain": gain, "low": gain / 2, "high": 2 * gain}
+    ends = {"gain": gain, "low": gain / 2, "high": 2 * gain, "relative": gain / 0.1}  # on the seeds of both
+    return {**own, "arm": arm, "against": against, **ends}
 
 
 def test_the_row_of_an_arm_says_what_it_gains_and_over_what(tmp_path: Path) -> None:
-    mean = {"student": "ease", "group": "cold", "metric": "ndcg", "k": 20, "users": 9}
+    mean = {"student": "ease", "group": "cold", "metric": "ndcg", "k": 20, "users": 9, "seed_count": 2}
     other = {**mean, "arm": "history", "mean": 9.0}
     rows = [{**mean, "arm": "real", "mean": 0.2}, {**mean, "arm": "popular-items", "mean": 0.21}]
     rows += [{**mean, "arm": "history", "mean": 0.22}, {**other, "k": 10}, {**other, "group": "overall"}]
     write_json(tmp_path / "metrics.json", rows)
     found = [comparison("history", "real", 0.02), comparison("history", "popular-items", 0.01)]
     write_json(tmp_path / "comparisons.json", [*found, comparison("popular-items", "real", 0.01)])
-    read = user_cold.of_cold_users(tmp_path)
+    for seed, popular in ((0, 30), (1, 29)):
+        volumes = {"real": 0, "history": 30, "popular-items": popular, "a/a": 0}
+        arms = [{"arm": arm, "pairs": pairs, "texts": 0} for arm, pairs in volumes.items()]
+        write_json(tmp_path / f"seed-{seed}" / "06-scores" / "arms.json", {"arms": arms})
+    read = user_cold.of_cold_users(tmp_path, "history")
     assert [row["arm"] for row in read] == ["real", "popular-items", "history"]
-    assert read[2]["gain"] == pytest.approx(0.1)
+    assert read[2]["gain"] == pytest.approx(0.2)
     lines = user_cold.table([{"recipe": "films", "revealed": 3, **row} for row in read]).splitlines()
-    assert lines[2] == "| films | 3 | ease | real | 0.2000 |  | gain |"
-    assert lines[3] == "| films | 3 | ease | popular-items | 0.2100 | gain +5.0% (+2.5% to +10.0%) | gain |"
-    assert lines[4] == "| films | 3 | ease | history | 0.2200 | gain +10.0% (+5.0% to +20.0%) |  |"
+    assert lines[2] == "| films | 3 | ease | real | 2 |  | 0.2000 |  | gain |"
+    assert lines[3] == "| films | 3 | ease | popular-items | 2 | 30* | 0.2100 | gain +10.0% (+5.0% to +20.0%) | gain |"
+    assert lines[4] == "| films | 3 | ease | history | 2 | 30 | 0.2200 | gain +20.0% (+10.0% to +40.0%) |  |"
 
 
 def test_the_row_of_a_task_counts_what_came_of_it() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
+from recommender.adversarial import worst
 from recommender.bpr import _Factors
 
 # u0 has i0 and i1 (light), u1 has i2; nobody has i3
@@ -42,3 +43,17 @@ def test_the_loss_is_the_weighted_mean_of_the_formula() -> None:
         losses.append(np.log1p(np.exp(-margin)) + 0.1 * norms)
     found = model.loss(users, items, others, torch.tensor([[1.0], [0.5]]), 0.1)
     np.testing.assert_allclose(found.item(), (losses[0] + losses[1] / 2) / 1.5, rtol=1e-5)
+
+
+def test_the_adversarial_step_goes_up_the_loss_without_its_regularisation() -> None:
+    model = factors()
+    triples = torch.tensor([0, 1]), torch.tensor([0, 2]), torch.tensor([[2], [1]]), torch.tensor([[1.0], [0.5]])
+    embeddings = model.users, model.items
+    plain = model.loss(*triples, 0.0)
+    steps = worst(plain, embeddings, 0.3)
+    penalty = model.loss(*triples, 9.0).item() - plain.item()
+    found = model.loss(*triples, 9.0, 0.3).item()
+    with torch.no_grad():
+        for embedding, step in zip(embeddings, steps, strict=True):
+            embedding += step
+    np.testing.assert_allclose(found, plain.item() + penalty + model.loss(*triples, 0.0).item(), rtol=1e-5)

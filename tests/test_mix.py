@@ -21,10 +21,10 @@ ROWS = csr_matrix(np.array([[1, 1, 0, 0], [0, 1, 1, 0]], dtype=np.float32))
 SIMILAR = np.array([0.9, 0.1], dtype=np.float32)
 
 
-def made(mix: Mix, volume: int = 60, dataset: Dataset | None = None) -> Made:
+def made(mix: Mix, volume: int = 60, dataset: Dataset | None = None, users: dict[str, int] | None = None) -> Made:
     tidy = canonical(dataset or planted.training())
     vectors = load_encoder("hash:256").encode(item_texts(tidy))
-    return mix.make(tidy, Context(volume, 0, Path("unused"), lambda: vectors))
+    return mix.make(tidy, Context(volume, 0, Path("unused"), lambda: vectors, users or {}))
 
 
 @pytest.mark.parametrize("style", ["items", "labels"])
@@ -67,18 +67,50 @@ def test_more_neighbours_are_asked_where_the_nearest_have_too_few_users() -> Non
     assert min(found[item] for item in planted.COLD) >= 13  # one neighbour has ten users or so
 
 
-def test_a_mixed_history_has_a_share_of_each_and_about_their_mean_length() -> None:
-    log = planted.training().interactions.groupby("user_id")["item_id"].agg(set)
-    found = list(made(Mix("users"), 600).samples)
+def test_a_user_gets_events_of_those_nearest_to_him_as_they_had_them() -> None:
+    log = planted.training().interactions
+    own = log.groupby("user_id")["item_id"].agg(set)
+    rows = set(zip(log["user_id"], log["item_id"], log["timestamp"], strict=True))
+    found = list(made(Mix("users"), 300).samples)
+    assert sum(len(sample.interactions or ()) for sample in found) == 300
     for sample in found:
-        one, other = (log[user] for user in sample.origin.parents)
-        own = {pair.item_id for pair in sample.interactions or ()}
-        assert sample.origin.parents[0] != sample.origin.parents[1]
-        assert own <= one | other
-        times = [pair.timestamp for pair in sample.interactions or ()]
-        assert times == sorted(set(times))
-    lengths = [len(sample.interactions or ()) for sample in found[:-1]]
-    assert abs(np.mean(lengths) / np.mean([len(items) for items in log]) - 1) < 0.2
+        user, *others = sample.origin.parents
+        pairs = sample.interactions or ()
+        assert sample.subject == user
+        assert {pair.item_id for pair in pairs} <= set.union(*(own[other] for other in others)) - own[user]
+        assert all(any((other, pair.item_id, pair.timestamp) in rows for other in others) for pair in pairs)
+        assert len({pair.item_id for pair in pairs}) == len(pairs)
+        assert 0 < sample.weight <= 1
+    pairs = [pair for sample in found for pair in sample.interactions or ()]
+    likes = [GENRE[pair.item_id] in planted.likes(int(pair.user_id[1:])) for pair in pairs]
+    assert np.mean(likes) > 0.6  # by chance .42
+
+
+def test_users_with_the_fewest_items_come_first() -> None:
+    log = planted.training().interactions
+    some = set(log["user_id"].value_counts().index[:11])  # more than a quarter: the first of the four bins
+    few = log[~log["user_id"].isin(some) | (log.groupby("user_id").cumcount() < 2)]
+    found = made(Mix("users"), 40, Dataset(planted.training().items, few))
+    assert {sample.subject for sample in found.samples} == some
+
+
+def test_users_that_are_told_of_get_their_own_number() -> None:
+    told = {"u03": 5, "u04": 2, "new": 1, "u05": 99}
+    found = made(Mix("users"), sum(told.values()), users=told)
+    room = 48 - int((planted.training().interactions["user_id"] == "u05").sum())
+    lengths = {one.subject: len(one.interactions or ()) for one in found.samples}
+    assert lengths == {"u03": 5, "u04": 2, "u05": room}
+    assert [(one.subject, one.reason, one.answer) for one in found.rejects] == [
+        ("new", "no_history", ""),
+        ("", "full", f"{100 - room} of 107 pairs"),
+    ]
+
+
+def test_alpha_says_how_evenly_histories_are_shared() -> None:
+    def parents(alpha: float) -> float:
+        return float(np.mean([len(one.origin.parents) for one in made(Mix("users", alpha=alpha), 200).samples]))
+
+    assert parents(0.05) < parents(50.0)  # all or nothing of each neighbour, against a half of each
 
 
 def test_one_user_cannot_be_mixed() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from llm_aug.classics import Context, Made, load_classic, networks
+from llm_aug.classics.choice import EVENTS
 from llm_aug.classics.log import canonical
 from llm_aug.classics.networks import Plan, train
 from llm_aug.data import Dataset, item_texts
@@ -61,7 +62,7 @@ def test_the_same_seed_gives_the_same_and_another_does_not(tmp_path: Path) -> No
     assert one != other
 
 
-def test_the_log_of_held_out_rows_has_no_way_in_and_more_than_there_is_is_told(tmp_path: Path) -> None:
+def test_more_than_there_is_is_told(tmp_path: Path) -> None:
     found = made(planted.training(), tmp_path, volume=12 * 40 + 5, epochs=1)
     assert len(list(found.samples)) == 12 * 40
     assert [(one.reason, one.answer) for one in found.rejects] == [("full", "5 of 485 pairs")]
@@ -77,6 +78,50 @@ def test_histories_are_extended_by_what_the_user_lacks(tmp_path: Path) -> None:
     counts = dataset.interactions["user_id"].value_counts()
     assert all(counts[sample.subject] <= 10 for sample in found)
     assert share_liked(found) > 0.6
+
+
+def test_nobody_gets_more_than_a_task_would_ask_for(tmp_path: Path) -> None:
+    found = made(planted.training(), tmp_path, style="histories", users_with_at_most=7, volume=600, epochs=1)
+    lengths = [len(sample.interactions or ()) for sample in found.samples]
+    assert set(lengths) == {EVENTS}
+    assert [(one.reason, one.answer) for one in found.rejects] == [("full", f"{600 - sum(lengths)} of 600 pairs")]
+
+
+def without_text(*items: str) -> Dataset:
+    dataset = planted.training()
+    frame = dataset.items.copy()
+    frame.loc[frame["item_id"].isin(items), ["title", "genre"]] = ""
+    return Dataset(frame, dataset.interactions)
+
+
+@pytest.mark.parametrize("name", ["vae", "gan"])
+def test_an_item_without_text_gets_no_invented_users(name: str, tmp_path: Path) -> None:
+    dataset = canonical(without_text("i04", "i00"))  # of which one is cold
+    found = load_classic(name, epochs=2).make(dataset, context(dataset, tmp_path, 60))
+    assert [(reject.subject, reject.reason) for reject in found.rejects] == [("i04", "no_text")]
+    counts = Counter(sample.subject for sample in found.samples)
+    assert sorted(counts) == [item for item in planted.COLD if item != "i04"]
+    assert counts.total() == 60
+
+
+def test_an_item_without_text_is_in_no_history(tmp_path: Path) -> None:
+    dataset = canonical(without_text("i04", "i00"))
+    told = context(dataset, tmp_path, 60, users={"u01": 60})
+    found = load_classic("vae", **SMALL, style="histories").make(dataset, told)
+    chosen = {pair.item_id for sample in found.samples for pair in sample.interactions or ()}
+    own = set(dataset.interactions["item_id"][dataset.interactions["user_id"] == "u01"])
+    assert chosen == set(dataset.items["item_id"]) - own - {"i04", "i00"}
+
+
+def test_the_profile_of_a_user_without_any_text_is_no_condition(tmp_path: Path) -> None:
+    log = planted.training().interactions
+    mute = set(log["item_id"][log["user_id"] == "u00"])
+    dataset = canonical(without_text(*mute))
+    found = load_classic("gan", style="histories", epochs=1).make(
+        dataset, context(dataset, tmp_path, 8, users={"u00": 4, "u01": 4})
+    )
+    assert [sample.subject for sample in found.samples] == ["u01"]
+    assert ("u00", "no_text") in [(reject.subject, reject.reason) for reject in found.rejects]
 
 
 def test_users_that_are_told_of_get_their_own_number(tmp_path: Path) -> None:
@@ -128,7 +173,8 @@ def test_a_training_that_was_interrupted_ends_as_a_whole_one(tmp_path: Path, mon
             loss.backward()
             return (loss.item(),)
 
-        curve = train(model, optimizer, gradients, Plan("toy", 10, epochs, 4, 0, folder, "recipe"))
+        plan = Plan("toy", 10, epochs, 4, context(planted.training(), folder, 1), "recipe")
+        curve = train(model, optimizer, gradients, plan)
         return model.weight.detach(), curve
 
     whole, told = run(tmp_path / "whole", 10)
@@ -155,4 +201,4 @@ def test_a_checkpoint_of_another_recipe_is_not_gone_on_from(tmp_path: Path, monk
 
 def test_a_loss_that_explodes_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lower learning_rate"):
-        made(planted.training(), tmp_path, learning_rate=float("inf"), epochs=2)
+        made(planted.training(), tmp_path, learning_rate=1e30, epochs=2)

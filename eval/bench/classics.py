@@ -2,15 +2,16 @@
 
 Each PLACE is the folder of a run, or a recipe, of which the funnel alone is run first (for cold users: the history
 that its model writes). On each seed's split every classic makes as many pairs as were kept there, the filter keeps
-some, and the students are evaluated on all arms. First table: NDCG@20 of what is cold, and the relative difference to
-real data with its 95 % interval. Second: what was kept, and how close it comes to the real data (filters/corpus.py).
-Filters drop transforms that repeat real users; --set filter.pairs.copies=true keeps them.
+some, and the students are evaluated on all arms. First table: NDCG@20 of what is cold, with the arm's seeds and kept
+pairs, and the relative difference to real data with its 95 % interval. Second: what was kept, and how close it comes to
+the real data (filters/corpus.py). Filters drop transforms that repeat real users; --set filter.pairs.copies=true keeps
+them. A classic that cannot serve a split (as one for cold items where users are cold) is told, and left out.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -19,18 +20,23 @@ from typing import Any
 import typer
 
 from eval.bench.report import print_json, print_page, start
-from eval.bench.user_cold import of_cold_users
+from eval.bench.user_cold import NOTE, counted, of_cold_users
 from eval.verdict import write_verdict
 from llm_aug import pipeline
-from llm_aug.classics import CLASSICS
+from llm_aug.classics import load_classic
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.data import USERS_COLD
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import read_json
 from llm_aug.run import CONFIG, run, seed_folder
 
-MADE = ("noise/items", "noise/users", "transform/substitute", "mix/items", "mix/labels", "mix/users", "vae", "gan")
+EITHER = ("noise/users", "transform/substitute", "mix/users")
+MADE = {
+    "items": ("noise/items", *EITHER, "mix/items", "mix/labels", "vae/interactions", "gan/interactions"),
+    "users": (*EITHER, "vae/histories", "gan/histories"),
+}
 BESIDE = ("funnel", "llm", "random", "history")  # of the run itself, where they were kept
+SOURCES = ("funnel", "history")  # whose volume the classics equal, the first that there is
 KEYS = ("arm", "kind")
 FIDELITY = ("coverage", "popularity_drift", "length_drift", "auc")
 
@@ -44,7 +50,8 @@ class Bench:
     root: Path
 
     def rows(self, entries: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Of each student and arm, and of each arm's samples."""
+        """Of each student and arm, and of each arm's samples. entries: none is MADE."""
+        entries = entries or MADE["users" if self.recipe.split.strategy == USERS_COLD else "items"]
         fidelity: list[dict[str, Any]] = []
         scores = []
         for seed in self.recipe.seeds:
@@ -54,7 +61,7 @@ class Bench:
             paths = {arm: [kept] for arm, kept in arms.items()}
             pipeline.evaluate(self.recipe.at(seed), paths, self._split(seed), scores[-1])
         write_verdict(self.root, scores)
-        return of_cold_users(self.root), _means(fidelity)
+        return of_cold_users(self.root, source_of(arms)), _means(fidelity)
 
     def _split(self, seed: int) -> Path:
         return seed_folder(self.folder, seed) / "02-split"
@@ -63,9 +70,9 @@ class Bench:
         """What was kept of each arm, the run's own first; an arm of which nothing was kept is left out, and told."""
         kept = {name: seed_folder(self.folder, seed) / f"05-kept-{name}" for name in BESIDE}
         arms = {name: place for name, place in kept.items() if (place / "kept.parquet").is_file()}
-        source = arms.get("funnel", arms.get("history"))
-        if source is None:
+        if not any(name in arms for name in SOURCES):
             raise InputError(f"{seed_folder(self.folder, seed)} kept neither a funnel nor a history to equal")
+        source = arms[source_of(arms)]
         for entry in entries:
             name, _, style = entry.partition("/")
             recipe = self._with(name, style).at(seed)
@@ -74,7 +81,7 @@ class Bench:
                 pipeline.classic(recipe, name, self._split(seed), source, place / "samples")
                 pipeline.filter_samples(recipe, place / "samples", self._split(seed), place / "kept")
                 arms[entry.replace("/", "-")] = place / "kept"
-            except ShortOfTarget as error:
+            except (InputError, ShortOfTarget) as error:
                 sys.stderr.write(f"{entry}: {error}\n")
         return arms
 
@@ -92,6 +99,10 @@ def bench(place: Path, output: Path, overrides: Sequence[str]) -> Bench:
     recipe, folder = load_recipe(place, [*overrides, *arms]), output / place.stem / "run"
     run(recipe, folder)
     return Bench(recipe, folder, output / place.stem)
+
+
+def source_of(arms: Iterable[str]) -> str:
+    return min(set(arms).intersection(SOURCES), key=SOURCES.index)
 
 
 def _told(arm: str, kept: Path) -> list[dict[str, Any]]:
@@ -125,12 +136,14 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def scores_table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = ["| data | student | arm | NDCG@20, cold | over real data alone |", "|---|---|---|---:|---|"]
+    names = ["data", "student", "arm", "seeds", "pairs", "NDCG@20, cold", "over real data alone"]
+    lines = [f"| {' | '.join(names)} |", "|---|---|---|---:|---:|---:|---|"]
     for row in rows:
         known = row.get("gain") is not None
         gain = f"{row['word']} {row['gain']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})" if known else ""
-        lines.append(f"| {row['data']} | {row['student']} | {row['arm']} | {row['ndcg@20']:.4f} | {gain} |")
-    return "\n".join(lines) + "\n"
+        cells = [row["data"], row["student"], row["arm"], counted(row), f"{row['ndcg@20']:.4f}", gain]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" + NOTE
 
 
 def fidelity_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -151,15 +164,14 @@ def _cell(name: str, value: float | None) -> str:
 
 def main(
     places: list[Path] = typer.Argument(..., help="Folders of runs, or recipes."),  # noqa: B008
-    made: str = typer.Option(",".join(MADE), help="Classics, each with a style or with its first."),
+    made: str = typer.Option("", help="Classics, each with a style or with its first; all that serve the split."),
     output: Path = typer.Option(Path("runs") / "classics", "--output", "-o"),  # noqa: B008
     overrides: list[str] = typer.Option([], "--set", metavar="KEY=VALUE"),  # noqa: B008
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
     entries = [entry for entry in made.split(",") if entry]
-    unknown = [entry for entry in entries if entry.partition("/")[0] not in CLASSICS]
-    if unknown:
-        raise InputError(f"no classic {unknown[0]!r}; known: {', '.join(CLASSICS)}")
+    for name, _, style in (entry.partition("/") for entry in entries):
+        load_classic(name, **({"style": style} if style else {}))
     scores: list[dict[str, Any]] = []
     fidelity: list[dict[str, Any]] = []
     for place in places:

@@ -2,8 +2,11 @@
 
 DATA: a prepared folder (`llm-aug prepare`). For each seed a split, on which each student is fitted with epsilon 0 and
 with --epsilon, then NDCG@20 over the held-out pairs of warm items is measured with every user's and item's vector moved
-by --radius times the root mean square length of its kind: against the model (up the gradient of its training loss, by
-row: FGSM, Goodfellow et al. 2015), or at random. Lengths are relative: of longer vectors the same step is no step.
+by 0 and by each --radius times the root mean square length of its kind: against the model (fgsm: up the gradient, by
+row, Goodfellow et al. 2015), or at random. Lengths are relative: of longer vectors the same step is no step. The
+gradient is that of one loss for all students, a softmax over warm items at the training pairs, not of the loss that a
+student was trained by, so that none is attacked on its own ground. Second table: what adversarial training changes, by
+the same splits.
 """
 
 from __future__ import annotations
@@ -115,7 +118,7 @@ def measured(
     factors = STUDENTS[student][1](model, list(log.users))
     rows = []
     for how in ("fgsm", "random"):
-        for radius in radii:
+        for radius in sorted({0.0, *radii}):
             ranker = Ranker(moved(factors, split, radius, how, seed), log.users)
             value = float(per_user(ranker, held, [20], seed, [GROUP])[METRIC].mean())
             rows.append({"student": student, "epsilon": epsilon, "how": how, "radius": radius, "ndcg": value})
@@ -123,30 +126,62 @@ def measured(
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Means over the seeds, their deviation, and what of the unmoved figure is left."""
-    radii = sorted({row["radius"] for row in rows})
-    lines = [f"| student | epsilon | moved | {' | '.join(f'radius {radius:g}' for radius in radii)} |"]
-    lines.append("|---|---:|---|" + "---:|" * len(radii))
-    found: dict[tuple[Any, ...], list[float]] = {}
-    for row in rows:
-        found.setdefault((row["student"], row["epsilon"], row["how"], row["radius"]), []).append(row["ndcg"])
+    """Means over the seeds, their deviation, and what of the figure at radius 0 is left."""
+    found = _by_seed(rows)
+    lines = []
     for student, epsilon, how in dict.fromkeys(key[:3] for key in found):
-        whole = fmean(found[student, epsilon, how, radii[0]])
+        whole = fmean(found[student, epsilon, how, 0.0].values())
         cells = []
-        for radius in radii:
-            values = found[student, epsilon, how, radius]
-            spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+        for radius in _radii(rows):
+            values = list(found[student, epsilon, how, radius].values())
             left = f" ({fmean(values) / whole:.0%})" if radius and whole else ""
-            cells.append(f"{fmean(values):.4f}{spread}{left}")
+            cells.append(f"{fmean(values):.4f}{_deviation(values)}{left}")
         lines.append(f"| {student} | {epsilon:g} | {how} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return _headed(rows, lines)
+
+
+def differences(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Figures with adversarial training less those without, of the same seed: means and their deviation."""
+    found = _by_seed(rows)
+    lines = []
+    for student, epsilon, how in dict.fromkeys(key[:3] for key in found if key[1]):
+        cells = []
+        for radius in _radii(rows):
+            plain = found[student, 0.0, how, radius]
+            gains = [value - plain[seed] for seed, value in found[student, epsilon, how, radius].items()]
+            cells.append(f"{fmean(gains):+.4f}{_deviation(gains)}")
+        lines.append(f"| {student} | {epsilon:g} less 0 | {how} | {' | '.join(cells)} |")
+    return _headed(rows, lines)
+
+
+def _by_seed(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, float, str, float], dict[int, float]]:
+    """Figures of each student, epsilon, way to move and radius, by seed."""
+    found: dict[tuple[str, float, str, float], dict[int, float]] = {}
+    for row in rows:
+        key = row["student"], row["epsilon"], row["how"], row["radius"]
+        found.setdefault(key, {})[row["seed"]] = row["ndcg"]
+    return found
+
+
+def _radii(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    return sorted({row["radius"] for row in rows})
+
+
+def _deviation(values: Sequence[float]) -> str:
+    return f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+
+
+def _headed(rows: Sequence[Mapping[str, Any]], lines: Sequence[str]) -> str:
+    radii = _radii(rows)
+    head = f"| student | epsilon | moved | {' | '.join(f'radius {radius:g}' for radius in radii)} |"
+    return "\n".join([head, "|---|---:|---|" + "---:|" * len(radii), *lines]) + "\n"
 
 
 def main(
     data: Path = typer.Argument(..., help="A prepared folder."),  # noqa: B008
     students: str = typer.Option(",".join(STUDENTS), "--student"),
     epsilon: float | None = typer.Option(None, help="Of adversarial training; by default each student's own."),
-    radii: str = typer.Option("0,0.1,0.2,0.5", "--radius"),
+    radii: str = typer.Option("0.1,0.2,0.5", "--radius"),
     seeds: int = typer.Option(3, help="Splits, each with a fit of its own."),
     as_json: bool = typer.Option(False, "--json"),
 ) -> None:
@@ -156,13 +191,13 @@ def main(
         split = cut(dataset, SplitOptions(seed=seed))
         held = held_out(split, "test")
         for student in students.split(","):
-            for strength in (0.0, STUDENTS[student][0] if epsilon is None else epsilon):
+            for strength in dict.fromkeys((0.0, STUDENTS[student][0] if epsilon is None else epsilon)):
                 rows += measured(split, held, student, strength, [float(part) for part in radii.split(",")], seed)
                 say(f"seed {seed}: {student}, epsilon {strength:g}: {METRIC} {rows[-1]['ndcg']:.4f} at the last radius")
     if as_json:
         print_json(rows)
     else:
-        print_page("NDCG@20 of warm items under moved embeddings", table(rows))
+        print_page("NDCG@20 of warm items under moved embeddings", table(rows) + "\n" + differences(rows))
 
 
 if __name__ == "__main__":

@@ -2,23 +2,27 @@
 
 Each RECIPE (eval/recipes/movies-users.yaml) is run once per number of revealed events, on the same cold users and the
 same tested rows; a run that is there is kept. The adapters are tuned where the fewest are revealed, whose training rows
-all the others hold, too. The table: NDCG@20 of cold users by student, on real data alone and with
-each arm, the relative difference to real data and its 95 % interval.
+all the others hold, too. The table: NDCG@20 of cold users by student, on real data alone and with each arm, the seeds
+and kept pairs of the arm, and the relative difference to real data with its 95 % interval, by the seeds of both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import typer
 
+from eval.arms import AGAIN, REAL
 from eval.bench.report import print_json, print_page
 from llm_aug.config import load_recipe
 from llm_aug.errors import InputError
 from llm_aug.files import read_json
 from llm_aug.run import run
+
+NOTE = "\n\\* on some seed another number of pairs than the arm whose volume it was to equal\n"
 
 
 def sweep(recipe: Path, revealed: Sequence[int], output: Path, overrides: Sequence[str]) -> list[dict[str, Any]]:
@@ -30,12 +34,16 @@ def sweep(recipe: Path, revealed: Sequence[int], output: Path, overrides: Sequen
         folder = output / recipe.stem / f"revealed-{k}"
         run(load_recipe(recipe, [*shown, *tuned, *overrides]), folder)
         tuned = tuned or ["finetune=null", f"adapter={folder.resolve() / 'seed-{seed}' / '03-adapter'}"]
-        rows += [{"recipe": recipe.stem, "revealed": k, **row} for row in of_cold_users(folder)]
+        rows += [{"recipe": recipe.stem, "revealed": k, **row} for row in of_cold_users(folder, "history")]
     return rows
 
 
-def of_cold_users(folder: Path) -> list[dict[str, Any]]:
-    """A row per student and arm. relative, low, high: over the student's mean on real data."""
+def of_cold_users(folder: Path, source: str) -> list[dict[str, Any]]:
+    """A row per student and arm, from the files of a run or of an evaluation of several splits.
+
+    gain, low, high: over the student's mean on real data, of the users and seeds that have both. pairs: kept, the mean
+    over the seeds. equal: whether on each seed they are as many as those of `source`, whose volume others go by.
+    """
     means = {
         (row["student"], row["arm"]): row
         for row in read_json(folder / "metrics.json")
@@ -46,21 +54,41 @@ def of_cold_users(folder: Path) -> list[dict[str, Any]]:
         for row in read_json(folder / "comparisons.json")
         if row["group"] == "cold" and row["student"] == row["against_student"]
     }
+    pairs = kept_pairs(folder)
     rows = []
     for (student, arm), mean in means.items():
         row = {"student": student, "arm": arm, "ndcg@20": mean["mean"], "users": mean["users"]}
-        real = means[student, "real"]["mean"]
+        found = pairs.get(arm, {})
+        row |= {"seeds": mean["seed_count"], "pairs": fmean(found.values()) if found else None}
+        row["equal"] = all(pairs.get(source, {}).get(seed) == count for seed, count in found.items())
         if one := own.get((student, arm, "real")):
-            ends = {name: one[name] / real if real else None for name in ("gain", "low", "high")}
+            base = one["gain"] / one["relative"] if one["relative"] else means[student, "real"]["mean"]
+            ends = {name: one[name] / base if base else None for name in ("gain", "low", "high")}
             row |= {"word": one["word"], **ends}
         row["over"] = {against: one["word"] for (s, a, against), one in own.items() if (s, a) == (student, arm)}
         rows.append(row)
     return rows
 
 
+def kept_pairs(folder: Path) -> dict[str, dict[str, int]]:
+    """The pairs that each arm brought to the real data on each seed, by the seed's folder."""
+    found: dict[str, dict[str, int]] = {}
+    for path in sorted(folder.glob("seed-*/*/arms.json")):
+        for row in read_json(path)["arms"]:
+            if row["arm"] not in (REAL, AGAIN):
+                found.setdefault(row["arm"], {})[path.parts[-3]] = row["pairs"]
+    return found
+
+
+def counted(row: Mapping[str, Any]) -> str:
+    """Cells of seeds and kept pairs; a * where the pairs are not as many as those that the arm was to equal."""
+    pairs = "" if row["pairs"] is None else f"{row['pairs']:.0f}{'' if row['equal'] else '*'}"
+    return f"{row['seeds']} | {pairs}"
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = ["| recipe | revealed | student | arm | NDCG@20, cold users | over real data alone | history over it |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    names = ["recipe", "revealed", "student", "arm", "seeds", "pairs", "NDCG@20, cold users", "over real data alone"]
+    lines = [f"| {' | '.join(names)} | history over it |", "|---|---|---|---|---:|---:|---|---|---|"]
     words = {
         (row["recipe"], row["revealed"], row["student"], against): word
         for row in rows
@@ -71,9 +99,10 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         key = (row["recipe"], row["revealed"], row["student"])
         known = row.get("gain") is not None
         gain = f"{row['word']} {row['gain']:+.1%} ({row['low']:+.1%} to {row['high']:+.1%})" if known else ""
-        cells = [*map(str, key), row["arm"], f"{row['ndcg@20']:.4f}", gain, words.get((*key, row["arm"]), "")]
+        word = words.get((*key, row["arm"]), "")
+        cells = [*map(str, key), row["arm"], counted(row), f"{row['ndcg@20']:.4f}", gain, word]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + NOTE
 
 
 def main(

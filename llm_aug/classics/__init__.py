@@ -31,6 +31,7 @@ class Context:
 
     vectors: the items' unit text vectors [items in catalogue order, dimensions], encoded when first asked for.
     users: of the volume, the pairs of each user, where something tells them: they sum to it.
+    output: the stage's folder, in which what takes long shows how far it is; None shows it nowhere.
     """
 
     volume: int
@@ -38,6 +39,7 @@ class Context:
     folder: Path
     vectors: Callable[[], NDArray[np.float32]]
     users: Mapping[str, int] = field(default_factory=dict)
+    output: Path | None = None
 
 
 @dataclass(frozen=True)

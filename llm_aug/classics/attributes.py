@@ -19,10 +19,11 @@ from torch.nn.functional import normalize
 
 from llm_aug import seeds
 from llm_aug.classics import Context, Made
+from llm_aug.classics.budgets import shortfall
 from llm_aug.classics.log import Floats
 from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, train
 from llm_aug.classics.vae_options import VAEOptions
-from llm_aug.data import Dataset, Reject, Sample, item_texts
+from llm_aug.data import Dataset, Sample, item_texts
 from llm_aug.errors import InputError
 from llm_aug.tasks.closed_sets import ClosedSet, closed_sets
 from llm_aug.text import is_blank
@@ -66,8 +67,7 @@ def fill(dataset: Dataset, options: VAEOptions, context: Context) -> Made:
     chosen = [cells[place] for place in sorted(order)]
     probabilities = network.probabilities(table.values, condition, context.seed)
     samples = list(_written(table, chosen, probabilities, context.seed))
-    missing = context.volume - len(samples)
-    rejects = [Reject("", "vae/attributes", "no_blank_cell", f"{missing} of {context.volume} texts")] if missing else []
+    rejects = shortfall("vae/attributes", context.volume, len(samples), "no_blank_cell", "texts")
     return Made(samples, rejects, {"loss": [[epoch, round(loss, 6)] for epoch, loss in curve]})
 
 
@@ -105,7 +105,7 @@ def _fit(
         return (loss.item(),)
 
     recipe = recipe_hash(options, context.seed, table.values, condition)
-    plan = Plan("vae", len(known), options.epochs, options.batch_size, context.seed, context.folder, recipe)
+    plan = Plan("vae", len(known), options.epochs, options.batch_size, context, recipe)
     return network, train(network, optimizer, gradients, plan)
 
 

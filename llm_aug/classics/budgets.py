@@ -80,7 +80,6 @@ def rarest_first(volume: int, counts: Ints, caps: Ints, bins: int) -> Ints:
     return shares + even(volume - int(shares.sum()), caps - shares)
 
 
-def shortfall(stage: str, volume: int, shares: Ints) -> list[Reject]:
-    """One reject where the shares do not reach the volume: nothing is left to make."""
-    missing = volume - int(shares.sum())
-    return [Reject("", stage, "full", f"{missing} of {volume} pairs")] if missing > 0 else []
+def shortfall(stage: str, volume: int, made: int, reason: str = "full", what: str = "pairs") -> list[Reject]:
+    """One reject with the missing number where the volume is not reached: nothing is left to make."""
+    return [Reject("", stage, reason, f"{volume - made} of {volume} {what}")] if made < volume else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 import numpy as np
@@ -12,9 +13,11 @@ from llm_aug.classics import Context, Made
 from llm_aug.classics.budgets import even, shortfall
 from llm_aug.classics.log import Floats, Ints, Log
 from llm_aug.classics.making import pair_samples
-from llm_aug.data import Pair, Reject, Sample
+from llm_aug.data import Origin, Pair, Reject, Sample
 from llm_aug.errors import InputError
 from llm_aug.grade import weights
+
+EVENTS = 5  # for a user whom nothing gives a number: as many as a history is asked for by default
 
 
 def cold_items(log: Log) -> Ints:
@@ -37,6 +40,11 @@ def extended_users(log: Log, most: int, told: Mapping[str, int]) -> Ints:
     return np.flatnonzero(some)
 
 
+def told_of(stage: str, names: Sequence[str], rows: Ints, told: NDArray[np.bool_]) -> tuple[Ints, list[Reject]]:
+    """Those of the rows of which a text tells, and a reject for each of the others."""
+    return rows[told[rows]], [Reject(names[row], stage, "no_text") for row in rows[~told[rows]]]
+
+
 def pairs_of_items(stage: str, log: Log, items: Ints, scores: Floats, context: Context) -> Made:
     """A sample per pair, its weight by the score. scores: [items, users], not below zero where it is to weigh."""
     shares = even(context.volume, np.full(len(items), scores.shape[1], dtype=np.int64))
@@ -45,34 +53,61 @@ def pairs_of_items(stage: str, log: Log, items: Ints, scores: Floats, context: C
         for item, row, users in zip(items, scores, _best(scores, shares), strict=True)
         for user in users
     ]
-    return Made(pair_samples(stage, pairs), shortfall(stage, context.volume, shares))
+    return Made(pair_samples(stage, pairs), shortfall(stage, context.volume, int(shares.sum())))
 
 
 def more_of_users(stage: str, log: Log, users: Ints, scores: Floats, context: Context) -> Made:
-    """A sample per user of items that he does not have, its weight by their mean score.
+    """A sample per user of items that he does not have: see `extensions`.
 
     scores: [users, items], NaN for what cannot be chosen.
     """
     new = np.where(log.had[users].toarray() > 0, np.nan, scores)
     room = np.isfinite(new).sum(axis=1)
     names = [log.users[row] for row in users]
-    told = np.array([context.users.get(name, 0) for name in names], dtype=np.int64)
-    shares = np.minimum(told, room) if context.users else even(context.volume, room)
+    shares = asked_of(names, room, context) if context.users else even(context.volume, np.minimum(room, EVENTS))
     found = [(name, row, some) for name, row, some in zip(names, new, _best(new, shares), strict=True) if len(some)]
-    value = weights(np.maximum(0.0, np.array([row[some].mean() for _, row, some in found], dtype=np.float64)))
-    samples = [
-        Sample(
-            f"{stage}/{quote(name, safe='')}",
-            "history",
-            name,
-            None,
-            tuple(Pair(name, log.items[item]) for item in some),
-            float(weight),
-        )
-        for (name, _, some), weight in zip(found, value, strict=True)
+    added = [
+        Added(tuple(Pair(name, log.items[item]) for item in some), float(row[some].mean())) for name, row, some in found
     ]
-    unknown = [Reject(user, stage, "no_history") for user in sorted(set(context.users) - set(log.users))]
-    return Made(samples, [*unknown, *shortfall(stage, context.volume, shares)])
+    rejects = [*strangers(stage, log, context), *shortfall(stage, context.volume, int(shares.sum()))]
+    return Made(extensions(stage, added), rejects)
+
+
+def asked_of(names: Sequence[str], room: Ints, context: Context) -> Ints:
+    """The pairs of each user that the context tells of, as far as there is room."""
+    return np.minimum(np.array([context.users.get(name, 0) for name in names], dtype=np.int64), room)
+
+
+def strangers(stage: str, log: Log, context: Context) -> list[Reject]:
+    """Users that the context tells of and the log does not."""
+    return [Reject(user, stage, "no_history") for user in sorted(set(context.users) - set(log.users))]
+
+
+@dataclass(frozen=True)
+class Added:
+    """What one user gets. parents: others whom it is made of."""
+
+    pairs: tuple[Pair, ...]
+    score: float
+    parents: tuple[str, ...] = ()
+
+
+def extensions(stage: str, added: Sequence[Added]) -> list[Sample]:
+    """A history sample per user, its weight in (0, 1] by the score: see `grade.weights`."""
+    value = weights(np.maximum(0.0, np.array([one.score for one in added], dtype=np.float64)))
+    users = [one.pairs[0].user_id for one in added]
+    return [
+        Sample(
+            f"{stage}/{quote(user, safe='')}",
+            "history",
+            user,
+            None,
+            one.pairs,
+            float(weight),
+            Origin("", parents=one.parents),
+        )
+        for user, one, weight in zip(users, added, value, strict=True)
+    ]
 
 
 def _best(scores: Floats, shares: Ints) -> Sequence[NDArray[np.int64]]:

@@ -8,8 +8,9 @@ critic tells from anything a network writes. What is generated goes back through
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,14 +20,13 @@ from sklearn.utils.extmath import randomized_svd
 
 from llm_aug import seeds
 from llm_aug.classics import Context, Made
-from llm_aug.classics.choice import cold_items, extended_users, more_of_users, pairs_of_items
+from llm_aug.classics.choice import cold_items, extended_users, more_of_users, pairs_of_items, told_of
+from llm_aug.classics.collapse import spread
 from llm_aug.classics.log import Floats, Log
-from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, train
+from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, scaled, train
 from llm_aug.data import Dataset
-from llm_aug.progress import say
-
-COLLAPSED = 0.25  # of the real spread: below it the generator says nearly the same of everything
-COMPARED = 512  # vectors at most, for distances of all with all
+from llm_aug.errors import InputError
+from llm_aug.vectors import finite
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class GAN:
     """components: of a preference vector. penalty: of the critic's gradient. reconstruction: weight of the squared
     distance to the real vector of the same condition (as in Isola et al. 2017, there absolute). draws: of noise for
     each subject, over which preferences are the mean. users_with_at_most: items of a user whose history is extended
-    where nothing else tells whose."""
+    where nothing else tells whose; a stage is told by samples to go by, or by the options of `history`."""
 
     STYLES: ClassVar[tuple[str, ...]] = ("interactions", "histories")
     style: str = "interactions"
@@ -50,28 +50,43 @@ class GAN:
     users_with_at_most: int = 5
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        counts = self.components, self.noise, self.hidden, self.epochs, self.batch_size, self.draws
+        shares = self.penalty, self.reconstruction, self.users_with_at_most
+        if min(counts) < 1 or not all(0 <= share < inf for share in shares) or not 0 < self.learning_rate < inf:
+            raise InputError(
+                "gan: components, noise, hidden, epochs, batch_size and draws are at least 1, penalty, reconstruction "
+                f"and users_with_at_most at least 0, learning_rate is above 0, and all are finite, not {self}"
+            )
+
     def make(self, dataset: Dataset, context: Context) -> Made:
         """Pairs of cold items (interactions), or more items of users with few (histories): items with history alone,
-        as no other has a place in the singular vectors."""
-        log = Log(dataset)
-        content, warm = content_of(context.vectors()), log.counts > 0
+        as no other has a place in the singular vectors. Of whom no text tells, nothing is the condition: no_text."""
+        log, raw, stage = Log(dataset), context.vectors(), f"gan/{self.style}"
+        content, warm = content_of(raw), log.counts > 0
         if self.style == "interactions":
-            wanted = cold_items(log)
+            wanted, silent = told_of(stage, log.items, cold_items(log), finite(raw))
             damped = csr_matrix(diags(log.degrees**-0.5) @ log.had)
-            network, record = fit(csr_matrix(damped.T)[warm], content[warm], self, context)
+            network, record = fit(csr_matrix(damped.T)[warm], content[warm], content[wanted], self, context)
             scores = network.preferences(content[wanted], context.seed)
-            made = pairs_of_items("gan/interactions", log, wanted, scores, context)
+            made = pairs_of_items(stage, log, wanted, scores, context)
         else:
-            wanted = extended_users(log, self.users_with_at_most, context.users)
             profiles = np.asarray(log.had @ content / log.degrees[:, None], dtype=np.float32)
-            network, record = fit(log.had, profiles, self, context)
+            extended = extended_users(log, self.users_with_at_most, context.users)
+            wanted, silent = told_of(stage, log.users, extended, finite(profiles))
+            network, record = fit(log.had, profiles, profiles[wanted], self, context)
             scores = np.where(warm, network.preferences(profiles[wanted], context.seed), np.float32(np.nan))
-            made = more_of_users("gan/histories", log, wanted, scores, context)
-        return replace(made, record=record)
+            made = more_of_users(stage, log, wanted, scores, context)
+        return replace(made, rejects=[*silent, *made.rejects], record=record)
 
 
-def fit(rows: csr_matrix, conditions: Floats, options: GAN, context: Context) -> tuple[Networks, dict[str, Any]]:
-    """rows: [subjects, choices], none empty. conditions: [subjects, width]. The record: losses by epoch, and spread."""
+def fit(
+    rows: csr_matrix, conditions: Floats, wanted: Floats, options: GAN, context: Context
+) -> tuple[Networks, dict[str, Any]]:
+    """rows: [subjects, choices], none empty. conditions: [subjects, width]; wanted: of those to make for.
+
+    The record: losses by epoch, and spread, see `llm_aug.classics.collapse`.
+    """
     basis, real = reduced(rows, options.components)
     device = pick_device(options.device)
     start = seeds.torch_generator(context.seed, "gan", options.style, "start")
@@ -89,15 +104,11 @@ def fit(rows: csr_matrix, conditions: Floats, options: GAN, context: Context) ->
         return networks.gradients(truth[batch], shown[batch], generator)
 
     recipe = recipe_hash(options, context.seed, real, conditions)
-    plan = Plan("gan", len(real), options.epochs, options.batch_size, context.seed, context.folder, recipe)
+    plan = Plan("gan", len(real), options.epochs, options.batch_size, context, recipe)
     curve = train(networks, optimizer, gradients, plan)
-    draws = seeds.torch_generator(context.seed, "gan", "check")
-    noise = torch.randn(len(real), options.noise, generator=draws).to(device)
-    with torch.no_grad():
-        made = networks.generator(noise, shown).cpu().numpy()
     names = ("epoch", "critic", "generator", "reconstruction", "gradient_penalty")
     losses = [dict(zip(names, [round(value, 6) for value in row], strict=True)) for row in curve]
-    return networks, {"loss": losses, "spread": spread(made, real, context.seed)}
+    return networks, {"loss": losses, "spread": spread(networks.made, real, conditions, wanted, context.seed)}
 
 
 def reduced(rows: csr_matrix, components: int) -> tuple[Floats, Floats]:
@@ -106,9 +117,9 @@ def reduced(rows: csr_matrix, components: int) -> tuple[Floats, Floats]:
     norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     unit = csr_matrix(diags(1 / norms) @ rows)
     _, _, basis = randomized_svd(unit, min(components, *unit.shape), n_iter=4, random_state=0)
-    found = np.asarray(unit @ basis.T)
-    scale = max(float(found.std()), 1e-6)
-    return np.asarray(basis * scale, dtype=np.float32), np.asarray(found / scale, dtype=np.float32)
+    found = np.asarray(unit @ basis.T, dtype=np.float64)
+    real, scale = scaled(found)
+    return np.asarray(basis * scale, dtype=np.float32), np.asarray(real, dtype=np.float32)
 
 
 class Net(torch.nn.Module):
@@ -160,50 +171,19 @@ class Networks(torch.nn.Module):
             parameter.grad = gradient
 
     @torch.no_grad()
+    def made(self, conditions: Floats, draws: int, seed: int) -> Floats:
+        """What draws of noise make, the same ones for each subject: [draws, subjects, components]."""
+        device = next(self.parameters()).device
+        noise = torch.randn(draws, self.options.noise, generator=seeds.torch_generator(seed, "gan", "draws"))
+        shown = torch.from_numpy(conditions).to(device)
+        found = [self.generator(one.to(device).expand(len(shown), -1), shown) for one in noise]
+        return np.asarray(torch.stack(found).cpu().numpy())
+
     def preferences(self, conditions: Floats, seed: int) -> Floats:
-        """Mean over draws of noise, the same draws for each subject: [subjects, choices].
+        """Mean over draws of noise: [subjects, choices].
 
         Divided by the root of the choice's length, or a few active users would take most of the pairs.
         """
-        device = next(self.parameters()).device
-        draws = torch.randn(
-            self.options.draws, self.options.noise, generator=seeds.torch_generator(seed, "gan", "draws")
-        )
-        shown = torch.from_numpy(conditions).to(device)
-        made = torch.stack([self.generator(one.to(device).expand(len(shown), -1), shown) for one in draws]).mean(dim=0)
+        mean = self.made(conditions, self.options.draws, seed).mean(axis=0)
         lengths = np.maximum(np.linalg.norm(self.basis, axis=0), 1e-6)
-        return np.asarray(made.cpu().numpy() @ self.basis / np.sqrt(lengths), dtype=np.float32)
-
-
-def spread(made: Floats, real: Floats, seed: int) -> Mapping[str, Any]:
-    """Whether the generator has collapsed: mean distances between generated and between real vectors, from a generated
-    one to the nearest real one and from a real one to the nearest other, and `collapsed`, which is also said.
-
-    made, real: [vectors, components]; of many, some are drawn.
-    """
-    some = seeds.torch_generator(seed, "gan", "spread")
-    made, real = (rows[torch.randperm(len(rows), generator=some)[:COMPARED].numpy()] for rows in (made, real))
-    if min(len(made), len(real)) < 2:
-        return {"collapsed": False, "compared": len(made)}
-    among, between, to_real = _distances(made, made), _distances(real, real), _distances(made, real)
-    pairs = np.triu_indices(len(made), 1), np.triu_indices(len(real), 1)
-    np.fill_diagonal(between, np.inf)
-    nearest = float(between.min(axis=1).mean())
-    np.fill_diagonal(between, 0)
-    generated, truth = float(among[pairs[0]].mean()), float(between[pairs[1]].mean())
-    collapsed = generated < COLLAPSED * truth
-    if collapsed:
-        say(f"gan: collapsed: generated vectors lie {generated:.2f} apart, real ones {truth:.2f}; raise epochs")
-    return {
-        "pairwise_generated": round(generated, 6),
-        "pairwise_real": round(truth, 6),
-        "nearest_real_of_generated": round(float(to_real.min(axis=1).mean()), 6),
-        "nearest_other_of_real": round(nearest, 6),
-        "collapsed": collapsed,
-        "compared": len(made),
-    }
-
-
-def _distances(one: Floats, other: Floats) -> Floats:
-    squared = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
-    return np.asarray(np.sqrt(np.maximum(squared, 0)), dtype=np.float32)
+        return np.asarray(mean @ self.basis / np.sqrt(lengths), dtype=np.float32)

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from llm_aug.data import Dataset, Pair
 from llm_aug.errors import InputError
-from llm_aug.vectors import unit
+from llm_aug.vectors import finite, unit
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -100,8 +100,12 @@ def canonical(dataset: Dataset) -> Dataset:
 
 
 def centred(vectors: Floats) -> Floats:
-    """Unit rows of what tells the items apart: less the catalogue's mean."""
-    return unit(vectors - vectors.mean(axis=0))
+    """Unit rows of what tells the items apart: less the mean of those with a direction; zero for the others."""
+    known = finite(vectors)
+    found = np.zeros_like(vectors)
+    if known.any():
+        found[known] = unit(vectors[known] - vectors[known].mean(axis=0))
+    return found
 
 
 def nearest_warm(scores: NDArray[Any], warm: NDArray[np.bool_], itself: int) -> Ints:

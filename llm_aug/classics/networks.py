@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,12 @@ from numpy.typing import NDArray
 
 from llm_aug import seeds
 from llm_aug.checkpoint import recipe_of, restore, save
+from llm_aug.classics import Context
 from llm_aug.classics.log import Floats
 from llm_aug.errors import InputError, Unavailable
 from llm_aug.files import fingerprint
 from llm_aug.progress import Meter
+from llm_aug.vectors import finite
 
 CHECKPOINT_SECONDS = 30.0
 COMPONENTS = 128
@@ -31,14 +32,25 @@ Gradients = Callable[[torch.Tensor, torch.Generator, float], Sequence[float]]
 
 
 def content_of(vectors: Floats) -> Floats:
-    """Their principal components, scaled so that an entry is about 1: [items, COMPONENTS or fewer].
+    """Principal components of those with a direction, scaled so that an entry is about 1, zero for the others:
+    [items, COMPONENTS or fewer].
 
     A training's time goes by its width.
     """
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1][:, :COMPONENTS]
-    found = centred @ axes
-    return np.asarray(found / max(float(found.std()), 1e-6), dtype=np.float32)
+    known = finite(vectors)
+    content = np.zeros((len(vectors), min(vectors.shape[1], COMPONENTS)), dtype=np.float32)
+    if known.any():
+        rows = vectors[known].astype(np.float64)
+        rows -= rows.mean(axis=0)
+        axes = np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :COMPONENTS]
+        content[known] = scaled(rows @ axes)[0]
+    return content
+
+
+def scaled(rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """The rows divided by the root mean square of their entries, and that number."""
+    scale = max(float(np.sqrt(np.square(rows).mean())), 1e-6)
+    return rows / scale, scale
 
 
 def pick_device(name: str) -> torch.device:
@@ -63,15 +75,14 @@ def linear(inputs: int, outputs: int, generator: torch.Generator) -> torch.nn.Li
 
 @dataclass(frozen=True)
 class Plan:
-    """One training. rows: examples in an epoch. folder: where its checkpoints lie. recipe: what decides on the weights,
-    a checkpoint of another is thrown away."""
+    """One training. rows: examples in an epoch. recipe: what decides on the weights, a checkpoint of another is thrown
+    away. context: its seed, and where checkpoints and progress go."""
 
     name: str
     rows: int
     epochs: int
     batch_size: int
-    seed: int
-    folder: Path
+    context: Context
     recipe: str
 
 
@@ -87,13 +98,13 @@ def train(
 
     Raises InputError where a loss is no longer finite.
     """
-    folder, steps = plan.folder / "checkpoint", -(-plan.rows // plan.batch_size)
+    folder, steps = plan.context.folder / "checkpoint", -(-plan.rows // plan.batch_size)
     if recipe_of(folder) not in (None, plan.recipe):
         shutil.rmtree(folder)
     progress, saved = restore(folder, model, optimizer), time.monotonic()
-    with Meter(plan.name, plan.epochs, len(progress.curve), plan.folder) as meter:
+    with Meter(plan.name, plan.epochs, len(progress.curve), plan.context.output) as meter:
         for epoch in range(len(progress.curve), plan.epochs):
-            generator = seeds.torch_generator(plan.seed, plan.name, "epoch", epoch)
+            generator = seeds.torch_generator(plan.context.seed, plan.name, "epoch", epoch)
             losses = []
             order: torch.Tensor = torch.randperm(plan.rows, generator=generator)
             for place in range(steps):

@@ -2,13 +2,16 @@
 
 items         a cold item's perturbed vector finds its users (profile: mean of the vectors of a user's items)
 users         a user's perturbed profile finds items
-weights       a user's rows again, as an invented user's, with noise on their ratings (on their weights without ratings)
+weights       a user's rows again, as an invented user's, with noise on their ratings (on their weights without ratings,
+              which comes out as the sample's weight)
 descriptions  random deletion and swap of words (EDA: Wei and Zou 2019, arXiv:1901.11196) and typing errors
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -17,8 +20,8 @@ from numpy.typing import NDArray
 from llm_aug import seeds
 from llm_aug.classics import Context, Made
 from llm_aug.classics.budgets import even, rarest_first, shortfall
-from llm_aug.classics.invented import Story, invent
-from llm_aug.classics.log import Floats, Ints, Log, centred
+from llm_aug.classics.invented import TRIES, Story, invent
+from llm_aug.classics.log import Event, Floats, Ints, Log, centred
 from llm_aug.classics.making import pair_samples
 from llm_aug.data import Dataset, Reject, Sample, item_text
 from llm_aug.errors import InputError
@@ -28,10 +31,12 @@ from llm_aug.vectors import finite, unit
 
 @dataclass(frozen=True)
 class Noise:
-    """spread: length of the Gaussian noise on a unit vector; of ratings its deviation, as a share of their range.
+    """spread: length of the Gaussian noise on a unit vector; of ratings and weights its deviation, as a share of their
+    range (of equal ones: of their size).
 
-    salt: share of a vector's values that become its largest, its smallest or (pepper) 0. copies: perturbed vectors that
-    take turns in choosing. words: share of a description's words that each kind of noise befalls.
+    salt: share of a vector's values that become its largest, its smallest or (pepper) 0; of ratings and weights, share
+    that become the largest or the smallest of the log. copies: perturbed vectors that take turns in choosing. words:
+    share of a description's words that each kind of noise befalls.
     """
 
     STYLES: ClassVar = ("items", "users", "weights", "descriptions")
@@ -42,14 +47,14 @@ class Noise:
     words: float = 0.1
 
     def __post_init__(self) -> None:
-        if not (self.spread >= 0 and 0 <= self.salt <= 1 and self.copies >= 1 and 0 < self.words <= 1):
-            raise InputError(f"noise: spread >= 0, salt in [0, 1], copies >= 1 and words in (0, 1], not {self}")
+        if not (0 <= self.spread < inf and 0 <= self.salt <= 1 and self.copies >= 1 and 0 < self.words <= 1):
+            raise InputError(f"noise: spread in [0, inf), salt in [0, 1], copies >= 1 and words in (0, 1], not {self}")
 
     def make(self, dataset: Dataset, context: Context) -> Made:
         """Reasons: no_text (nothing to perturb), full (nothing new is left), and those of `invent`."""
         log = Log(dataset)
         if self.style == "weights":
-            return self._rated(log, context)
+            return self._weighed(log, context)
         if self.style == "descriptions":
             return self._written(dataset, context)
         return self._found(log, context)
@@ -57,7 +62,7 @@ class Noise:
     def _found(self, log: Log, context: Context) -> Made:
         raw = context.vectors()
         vectors = centred(raw)
-        profiles = log.profiles(np.where(finite(raw)[:, None], vectors, 0))
+        profiles = log.profiles(vectors)
         of_items = self.style == "items"
         asking, asked = (vectors, profiles) if of_items else (profiles, vectors)
         told = finite(raw) if of_items else finite(profiles)
@@ -95,7 +100,7 @@ class Noise:
             shares = rarest_first(context.volume, counts, caps, 4)
         wanted = (asked if not by_item else counts == 0).astype(bool)
         silent = [Reject(names[row], stage, "no_text") for row in np.flatnonzero(wanted & ~told)]
-        return shares, [*silent, *shortfall(stage, context.volume, shares)]
+        return shares, [*silent, *shortfall(stage, context.volume, int(shares.sum()))]
 
     def _perturbed(self, vector: Floats, random: np.random.Generator) -> Floats:
         """[copies, dimensions], unit rows."""
@@ -104,24 +109,30 @@ class Noise:
         extremes = random.choice([vector.max(), vector.min(), 0.0], size=shape)
         return unit(np.where(random.random(shape) < self.salt, extremes, rows))
 
-    def _rated(self, log: Log, context: Context) -> Made:
-        """Rows that noise puts below the lowest value of the log are left out, as the log's own would be."""
-        values = np.array([event.value for events in log.events for event in events])
-        low, high = float(values.min()), float(values.max())
-        spread = self.spread * (high - low or 1.0)
+    def _weighed(self, log: Log, context: Context) -> Made:
+        """The sample's weight is the mean of its values, as a share of the log's largest."""
+        every = [event for events in log.events for event in events]
+        kinds = {_rated(event) for event in every}
+        scales = {rated: Scale.of([one.value for one in every if _rated(one) == rated]) for rated in kinds}
 
         def tell(row: int, random: np.random.Generator) -> Story:
-            events = log.events[row]
-            noisy = [event.value + spread * random.standard_normal() for event in events]
-            kept = [
-                replace(event, value=value, rating=None if event.rating is None else min(value, high))
-                for event, value in zip(events, noisy, strict=True)
-                if value >= low
-            ]
-            mean = float(np.mean([event.value for event in kept])) if kept else 0.0
-            return Story(kept, (log.users[row],), float(np.clip(mean / max(high, 1e-12), FLOOR, 1.0)))
+            noisy = [self._trembled(event, scales[_rated(event)], random) for event in log.events[row]]
+            kept = [event for event in noisy if event is not None]
+            shares = [event.value / max(scales[_rated(event)].high, 1e-12) for event in kept]
+            return Story(kept, (log.users[row],), float(np.clip(np.mean(shares or [0.0]), FLOOR, 1.0)))
 
         return invent("noise/weights", log, context, tell)
+
+    def _trembled(self, event: Event, scale: Scale, random: np.random.Generator) -> Event | None:
+        """None for a rating below the lowest of the log, which holds none, mostly as cleaning cut them off; a weight,
+        and a rating of those that are all equal, says how sure the row is: at least FLOOR of the highest."""
+        value = event.value + self.spread * (scale.range or scale.high) * random.standard_normal()
+        if random.random() < self.salt:
+            value = random.choice([scale.low, scale.high])
+        value = min(float(value), scale.high)
+        if not _rated(event) or not scale.range:
+            return replace(event, value=max(value, FLOOR * scale.high))
+        return replace(event, value=value, rating=value) if value >= scale.low else None
 
     def _written(self, dataset: Dataset, context: Context) -> Made:
         """Of each item in turn, in a seeded order; of one without a description its title and attributes."""
@@ -137,14 +148,38 @@ class Noise:
                     break
                 item = str(rows[row]["item_id"])
                 text = str(rows[row]["description"]).strip() or item_text(rows[row], dataset.attributes)
-                noisy = misspelt(text, self.words, seeds.generator(context.seed, "noise", "words", item, copy))
-                if noisy == " ".join(text.split()):
+                for attempt in range(TRIES):
+                    random = seeds.generator(context.seed, "noise", "words", item, copy, attempt)
+                    noisy = misspelt(text, self.words, random)
+                    if noisy != " ".join(text.split()):
+                        break
+                else:
                     rejects.append(Reject(item, "noise/descriptions", "unchanged" if noisy else "no_text"))
                     continue
                 samples.append(Sample(f"noise/descriptions/{item}/{copy}", "description", item, noisy))
                 going.append(row)
             turns, copy = going, copy + 1
-        return Made(samples, rejects)
+        return Made(samples, [*rejects, *shortfall("noise/descriptions", context.volume, len(samples), what="texts")])
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Smallest and largest of the log's ratings, or of its weights."""
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Scale:
+        return cls(min(values), max(values))
+
+    @property
+    def range(self) -> float:
+        return self.high - self.low
+
+
+def _rated(event: Event) -> bool:
+    return event.rating is not None
 
 
 def in_turn(scores: Floats, out: NDArray[np.bool_], count: int) -> Ints:

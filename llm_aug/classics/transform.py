@@ -23,7 +23,6 @@ from llm_aug.classics.invented import Story, invent
 from llm_aug.classics.log import Event, Ints, Log, centred
 from llm_aug.data import Dataset
 from llm_aug.errors import InputError
-from llm_aug.vectors import finite
 
 SHARES = {"substitute": 0.5, "crop": 0.6, "mask": 0.3, "reorder": 0.6, "insert": 0.3}
 Random = np.random.Generator
@@ -127,8 +126,7 @@ class Similar:
 
     def _of_text(self, item: int) -> NDArray[np.float32]:
         if self._vectors is None:
-            raw = self._context.vectors()
-            self._vectors = np.where(finite(raw)[:, None], centred(raw), np.float32(0))
+            self._vectors = centred(self._context.vectors())
         return np.asarray(self._vectors @ self._vectors[item], dtype=np.float32)
 
     def _drawn(self, item: int, story: set[int], random: Random) -> int | None:

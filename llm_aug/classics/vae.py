@@ -19,11 +19,12 @@ from torch.nn.functional import log_softmax, normalize
 from llm_aug import seeds
 from llm_aug.classics import Context, Made
 from llm_aug.classics.attributes import fill
-from llm_aug.classics.choice import cold_items, extended_users, more_of_users, pairs_of_items
+from llm_aug.classics.choice import cold_items, extended_users, more_of_users, pairs_of_items, told_of
 from llm_aug.classics.log import Floats, Log
 from llm_aug.classics.networks import Plan, content_of, linear, pick_device, recipe_hash, train
 from llm_aug.classics.vae_options import VAEOptions
-from llm_aug.data import Dataset
+from llm_aug.data import Dataset, Reject
+from llm_aug.vectors import finite
 
 ROWS_AT_ONCE = 256
 
@@ -33,22 +34,29 @@ class VAE(VAEOptions):
     STYLES: ClassVar[tuple[str, ...]] = ("interactions", "histories", "attributes")
 
     def make(self, dataset: Dataset, context: Context) -> Made:
-        """Pairs of cold items (interactions), more items of users with few (histories), or attribute values."""
+        """Pairs of cold items (interactions), more items of users with few (histories), or attribute values.
+
+        Of an item without text the decoder knows nothing: it is never chosen, and no_text where it is cold.
+        """
         if self.style == "attributes":
             return fill(dataset, self, context)
         log = Log(dataset)
-        cold = self.style == "interactions"
-        wanted = cold_items(log) if cold else extended_users(log, self.users_with_at_most, context.users)
-        network, curve = fit(log, content_of(context.vectors()), self, context)
-        if cold:
+        raw, stage, silent = context.vectors(), f"vae/{self.style}", list[Reject]()
+        if self.style == "interactions":
+            wanted, silent = told_of(stage, log.items, cold_items(log), finite(raw))
+        else:
+            wanted = extended_users(log, self.users_with_at_most, context.users)
+        network, curve = fit(log, content_of(raw), self, context)
+        if self.style == "interactions":
             found = network.probabilities(log.had, context.seed)[:, wanted]
             # by the full number of events, a few active users take half of all pairs
             interest = np.asarray((found * np.sqrt(log.degrees)[:, None]).T, dtype=np.float32)
-            made = pairs_of_items("vae/interactions", log, wanted, interest, context)
+            made = pairs_of_items(stage, log, wanted, interest, context)
         else:
             found = network.probabilities(csr_matrix(log.had[wanted]), context.seed)
-            made = more_of_users("vae/histories", log, wanted, found, context)
-        return replace(made, record={"loss": [[epoch, round(loss, 6)] for epoch, loss in curve]})
+            made = more_of_users(stage, log, wanted, np.where(finite(raw), found, np.float32(np.nan)), context)
+        record = {"loss": [[epoch, round(loss, 6)] for epoch, loss in curve]}
+        return replace(made, rejects=[*silent, *made.rejects], record=record)
 
 
 def fit(log: Log, vectors: Floats, options: VAEOptions, context: Context) -> tuple[RowVAE, list[list[float]]]:
@@ -68,7 +76,7 @@ def fit(log: Log, vectors: Floats, options: VAEOptions, context: Context) -> tup
         return (loss.item(),)
 
     recipe = recipe_hash(options, context.seed, log.had.indices, log.had.indptr, vectors)
-    plan = Plan("vae", len(log.users), options.epochs, options.batch_size, context.seed, context.folder, recipe)
+    plan = Plan("vae", len(log.users), options.epochs, options.batch_size, context, recipe)
     return network, train(network, optimizer, gradients, plan)
 
 
