@@ -44,7 +44,8 @@ def temporary_for(path: Path) -> Path:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
+    """A place to write to, which becomes the path when all is written."""
     temporary = temporary_for(path)
     try:
         with writing(path):
@@ -83,7 +84,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
@@ -93,7 +94,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         pq.write_table(table, temporary, write_page_checksum=True, compression="zstd")
         if pq.read_metadata(temporary).num_rows != table.num_rows:
             raise Resumable(f"cannot write {path}: the disk kept less than its {table.num_rows} rows; run again")
@@ -105,7 +106,7 @@ GROUP_ROWS, GROUP_BYTES = 1 << 13, 1 << 24
 def write_tables(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> int:
     """Table by table as row groups, so that they are never in memory at once. Returns the number of rows."""
     rows = 0
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         with pq.ParquetWriter(temporary, schema, write_page_checksum=True, compression="zstd") as writer:
             for table in tables:
                 writer.write_table(table)

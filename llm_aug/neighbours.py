@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from llm_aug.files import replacing
 
 Vectors = NDArray[np.float32]
 LOG = logging.getLogger(__name__)
@@ -40,10 +44,11 @@ class Index:
 
     exact: None chooses, exact up to EXACT_ROWS rows. recall: 1 where exact, else as measured on rows of the base, and
     logged. An approximate index (inverted lists, IVF) that does not reach RECALL by looking at a quarter of its lists
-    gives way to the exact one. Neither is worth saving: adding cached vectors again takes seconds per million.
+    gives way to the exact one. folder: where an approximate one is saved, and found again for the same rows; an exact
+    one is not worth it, as adding vectors takes seconds per million.
     """
 
-    def __init__(self, base: Vectors, exact: bool | None = None) -> None:
+    def __init__(self, base: Vectors, exact: bool | None = None, folder: Path | None = None) -> None:
         import faiss
 
         if not np.isfinite(base).all():
@@ -53,7 +58,7 @@ class Index:
         flat.add(rows)
         self._rows, self.recall = flat, 1.0
         if not (len(rows) <= EXACT_ROWS if exact is None else exact):
-            self._rows, self.recall = _inverted(rows, flat)
+            self._rows, self.recall = _inverted(rows, flat, folder)
             LOG.warning("neighbours among %d rows are approximate: recall@%d %.3f", len(rows), FOUND, self.recall)
 
     def search(self, queries: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
@@ -67,24 +72,44 @@ class Index:
         return scores, rows
 
 
-def _inverted(rows: Vectors, flat: Any) -> tuple[Any, float]:
+def _inverted(rows: Vectors, flat: Any, folder: Path | None) -> tuple[Any, float]:
     """An IVF index that looks at as few lists as RECALL needs, and its recall; `flat` where those are too many."""
     import faiss
 
+    path = None if folder is None else folder / f"{hashlib.sha256(rows.data).hexdigest()[:32]}.ivf"
+    probes = spread(rows, PROBED)
+    true = flat.search(probes, FOUND)[1]
+    if path is not None and (saved := _read(path)) is not None and _recall(saved, probes, true) >= RECALL:
+        return saved, _recall(saved, probes, true)
     lists = max(1, int(4 * len(rows) ** 0.5))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(rows.shape[1]), rows.shape[1], lists, faiss.METRIC_INNER_PRODUCT)
     index.train(spread(rows, 64 * lists))
     index.add(rows)
-    probes = spread(rows, PROBED)
-    _, true = flat.search(probes, FOUND)
     index.nprobe = 4
     while index.nprobe <= lists // 4:
-        _, found = index.search(probes, FOUND)
-        recall = float(np.mean([np.isin(one, other).mean() for one, other in zip(true, found, strict=True)]))
-        if recall >= RECALL:
+        if (recall := _recall(index, probes, true)) >= RECALL:
+            if path is not None:
+                with replacing(path) as place:
+                    faiss.write_index(index, str(place))
             return index, recall
         index.nprobe *= 2
     return flat, 1.0
+
+
+def _read(path: Path) -> Any:
+    """None where there is no index, or one that cannot be read."""
+    import faiss
+
+    try:
+        return faiss.read_index(str(path)) if path.is_file() else None
+    except RuntimeError:
+        return None
+
+
+def _recall(index: Any, probes: Vectors, true: NDArray[np.int64]) -> float:
+    """true: the FOUND nearest rows of each probe."""
+    found = index.search(probes, FOUND)[1]
+    return float(np.mean([np.isin(one, other).mean() for one, other in zip(true, found, strict=True)]))
 
 
 def nearest(queries: Vectors, base: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -80,6 +81,23 @@ def test_an_approximate_index_states_its_recall(caplog: pytest.LogCaptureFixture
     assert "recall@10" in caplog.text
     found, true = index.search(rows[:100], 10)[1], Index(rows).search(rows[:100], 10)[1]
     assert np.mean([np.isin(*pair).mean() for pair in zip(true, found, strict=True)]) > 0.95
+
+
+def test_an_approximate_index_is_saved_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    rows = unit(np.repeat(rng.standard_normal((60, 32)), 50, axis=0) + 0.2 * rng.standard_normal((3000, 32)))
+    made = Index(rows, exact=False, folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    monkeypatch.setattr(faiss.IndexIVFFlat, "train", lambda *_: pytest.fail("trained again"))
+    found = Index(rows, exact=False, folder=tmp_path)
+    assert found.recall == made.recall
+    for one, other in zip(found.search(rows[:50], 5), made.search(rows[:50], 5), strict=True):
+        np.testing.assert_array_equal(one, other)
+    monkeypatch.undo()
+    path.write_bytes(path.read_bytes()[:1000])
+    assert Index(rows, exact=False, folder=tmp_path).recall == made.recall
+    Index(rows[:2900], exact=False, folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_an_approximate_index_that_would_miss_too_much_is_exact() -> None:

@@ -26,9 +26,13 @@ from llm_aug import pipeline
 from llm_aug.classics import load_classic
 from llm_aug.config import Recipe, load_recipe
 from llm_aug.data import USERS_COLD
+from llm_aug.encoding import encoder_of
 from llm_aug.errors import InputError, ShortOfTarget
-from llm_aug.files import read_json
+from llm_aug.filters.corpus import corpus
+from llm_aug.filters.reference import Reference
 from llm_aug.run import CONFIG, run, seed_folder
+from llm_aug.sources.samples import read_samples
+from llm_aug.splits import read_split
 
 EITHER = ("noise/users", "transform/substitute", "mix/users")
 MADE = {
@@ -56,7 +60,9 @@ class Bench:
         scores = []
         for seed in self.recipe.seeds:
             arms = self._arms(seed, entries)
-            fidelity += [told for arm, kept in arms.items() for told in _told(arm, kept)]
+            training = read_split(self._split(seed)).training
+            reference = Reference(training, encoder_of(self.recipe, training))
+            fidelity += [told for arm, kept in arms.items() for told in _told(arm, kept, reference)]
             scores.append(self.root / f"seed-{seed}" / "scores")
             paths = {arm: [kept] for arm, kept in arms.items()}
             pipeline.evaluate(self.recipe.at(seed), paths, self._split(seed), scores[-1])
@@ -105,8 +111,9 @@ def source_of(arms: Iterable[str]) -> str:
     return min(set(arms).intersection(SOURCES), key=SOURCES.index)
 
 
-def _told(arm: str, kept: Path) -> list[dict[str, Any]]:
-    """A row for each kind of sample: how many, how many pairs, and the figures of its report."""
+def _told(arm: str, kept: Path, reference: Reference) -> list[dict[str, Any]]:
+    """A row for each kind of sample: how many, how many pairs, and the figures of its report, made anew: a run may be
+    older than a figure."""
     return [
         {
             "arm": arm,
@@ -115,7 +122,7 @@ def _told(arm: str, kept: Path) -> list[dict[str, Any]]:
             "pairs": report["synthetic"].get("interactions"),
             **{name: report.get(name) for name in FIDELITY},
         }
-        for kind, report in read_json(kept / "corpus.json").items()
+        for kind, report in corpus(read_samples(kept / "kept.parquet"), reference).items()
     ]
 
 

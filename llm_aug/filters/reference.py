@@ -16,7 +16,7 @@ from llm_aug.errors import InputError
 from llm_aug.recent import Recent, digest
 from llm_aug.shingles import Overlaps
 from llm_aug.text import normalised
-from llm_aug.vectors import SHARD, Encoder, Index, Vectors, finite, nearest, unit
+from llm_aug.vectors import SHARD, Encoder, Index, Vectors, cache_folder, finite, nearest, unit
 
 FEWEST = 20  # a quantile of fewer texts says nothing
 
@@ -124,7 +124,7 @@ class Reference:
         usable = np.flatnonzero(finite(base))
         if not len(usable):
             raise InputError("no item of the catalogue has a text; there is nothing to compare samples with")
-        scores, rows = Index(base[usable]).search(queries, k)
+        scores, rows = Index(base[usable], folder=cache_folder() / "indices").search(queries, k)
         return scores, usable[rows]
 
     def encode_samples(self, samples: Sequence[Sample]) -> Vectors:
