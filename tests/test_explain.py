@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
-from orchard import APPLE, catalogue, judge, pair, sample
+from orchard import APPLE, WordCounts, catalogue, judge, pair, sample
 
 from llm_aug.data import Dataset, Pair, Sample
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet
-from llm_aug.filters import FilterResult, explain
+from llm_aug.filters import FilterResult, explain, run
 from llm_aug.filters.borderline import Near
 
 NEAR_PEAR = "soft green fruit inside a garden basket hand"
@@ -135,3 +135,16 @@ def test_thresholds_are_told_with_their_sources_and_their_neighbours(result: Fil
     dropped = [row for row in border["near_duplicate"] if not row["keep"]]
     assert [row["sample_id"] for row in dropped] == ["b1"]
     assert read_json(folder / "corpus.json")["description"]["samples"] == 1
+
+
+def test_an_earlier_sample_is_the_neighbour_that_is_shown(tmp_path: Path) -> None:
+    earlier = [sample("a", "apple", APPLE)]
+    asked = [sample("b", "apple", APPLE + "!"), sample("a", "pear", "soft green fruit picked by hand")]
+    result = run(asked, catalogue(), WordCounts(), earlier=earlier)
+    assert result.dropped_by == ("repeat", "schema")
+    result.write(tmp_path)
+    words = told(result, "b")
+    assert explain.shown(explain.from_folder(tmp_path, "b", earlier), catalogue()) == words
+    assert "repeat: nearest is sample a" in words
+    assert "soft green fruit picked by hand" not in words
+    assert words.count(APPLE) == 2  # its own words and those of the earlier one

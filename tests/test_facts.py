@@ -114,10 +114,55 @@ def test_numbers_have_one_spelling(one: str, other: str) -> None:
         ("a couple", "two people"),
         ("Woody and Buzz", "the two of them, one a toy, first seen"),
         ("a 600D cloth", "600D"),
+        ("1.000 Blatt, 2.500,50 Euro", "1000 Blatt, 2500,50 Euro"),
+        ("1000 Blatt", "1.000 Blatt"),
+        ("1.250 kg", "1250 kg or 1.25 of them"),
+        ("200 pens", "two hundred pens"),
+        ("two hundred pens, three thousand five hundred and six caps", "200 pens, 3506 caps"),
+        ("5,000,000 copies", "5 million copies, five million of them"),
+        ("1.5 million copies, nine million", "1,500,000 copies of 9000000"),
+        ("the war of 1939-1945", "1939–45"),
+        ("the war of 1939-45", "from 1939 to 1945"),
+        ("sizes 3, 4", "sizes 3,4"),
+        ("sizes 3,4", "sizes 3, 4"),
+        ("8.5 x 11", "8-1/2 x 11, 8½ x 11"),
+        ("8½ x 11", "8.5 x 11"),
+        ("8.33 feet", "8 1/3 feet"),
+        ("two thousand people", "a couple of thousand people"),
+        ('8" tall', "8 inches"),
+        ('the "Apollo 13" flight', "13 days"),
+        ("2 l", "2 liters or 2 litres"),
+        ("容量500毫升", "500 ml"),
+        ("3M tape", "3 inch"),
     ],
 )
 def test_the_row_bears_it_out(row: str, text: str) -> None:
     assert invented_numbers(text, known(row)) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "text", "odd"),
+    [
+        ("1.000 Blatt", "1 Blatt", "1"),
+        ("5 million copies", "5 copies", "5"),
+        ("two hundred pens", "two pens", "two"),
+        ("the war of 1939-45", "1939-46", "46"),
+        ("8.5 x 11", "8-1/4 x 11", "8"),
+        ('8" long', "8 pounds", "8 pounds"),
+        ('11"W x 8"H', "8 feet", "8 feet"),
+        ("600 dpi", "600 ppm", "600 ppm"),
+        ("20 meters", "20 feet", "20 feet"),
+        ("5 liters", "5 gallons", "5 gallons"),
+        ("1/200 of 1 in 6", "1/5000 of it", "5000"),
+        ("3/32 of an inch", "5/55 of an inch", "5"),
+        ("two hundred pens", "a thousand pens", "thousand"),
+        ("500 GB", "500 TB", "500 TB"),
+        ("容量500毫升的杯子", "容量500升的杯子", "500升"),
+        ("保温12小时。", "保温12天。", "12天"),
+    ],
+)
+def test_the_row_says_something_else(row: str, text: str, odd: str) -> None:
+    assert invented_numbers(text, known(row))[:1] == [odd]
 
 
 def test_a_spelled_number_is_told_as_it_is_written() -> None:
@@ -148,3 +193,40 @@ def test_a_sentence_may_begin_with_it_where_a_title_is_it() -> None:
     row = known("Amadeus. Drama. 1984. Tom Hulce")
     assert invented_names("Amadeus is a mix of Drama. It came out in 1984.", row, words) == []
     assert invented_names("Amadeus has It and Tom Hulce.", row, words) == ["It"]
+
+
+LAMPS = [
+    "Die Lampe beleuchtet den Arbeitsplatz mit warmem Licht und dreht ihren Arm.",
+    "Der Ordner fasst viele Unterlagen und steht sicher im Regal an der Wand.",
+]
+
+
+def test_where_every_noun_has_a_capital_it_tells_no_name() -> None:
+    rows = [{"item_id": str(n), "title": "Leuchte", "description": LAMPS[n % 2]} for n in range(20)]
+    nobody = tidy_interactions(pd.DataFrame(columns=["user_id", "item_id"]))
+    shop = Reference(Dataset(tidy_items(pd.DataFrame(rows)), nobody), load_encoder("letters:8"))
+    german = Sample(
+        "1", "description", "0", "Warmes Licht für den Schreibtisch: Die Leuchte hat eine bewegliche Stange."
+    )
+    step = Facts(shop, FactsConfig())
+    assert step.judge([german])[0].keep
+    assert step.thresholds["names"].source == (
+        "default: 35% of the words inside sentences have a capital letter, so it tells no name"
+    )
+    assert Facts(shop, FactsConfig(names=0)).judge([german])[0].reason == "invented_name"
+    assert Vocabulary.of([PROSE, PEN], [], []).capitals < 0.25
+
+
+def test_a_spanish_sentence_begins_with_a_mark() -> None:
+    words = Vocabulary.of(["una taza"], [], [])
+    assert invented_names("una taza ¡Saborea! y ¿quieres? ¿Quieres?", known("una taza"), words) == []
+
+
+def test_a_name_may_touch_chinese() -> None:
+    words = Vocabulary.of(["采用蓝牙技术的耳机。"], [], [])
+    assert invented_names("耳机采用Zovrentik技术，由Quamorda公司制造。", known("耳机"), words) == [
+        "Zovrentik",
+        "Quamorda",
+    ]
+    assert invented_names("这款耳机采用 Bluetooth 技术。", known("采用Bluetooth技术的耳机"), words) == []
+    assert invented_names("这款耳机采用Bluetooth技术。", known("采用 Bluetooth 技术的耳机"), words) == []

@@ -124,7 +124,9 @@ def test_a_users_history_is_told_once_in_whatever_order() -> None:
         ("bcde", ""),  # four are chance
         ("bcdfe", ""),
         ("jabcdefg", "copied_history"),  # his whole history, and one thing before it
-        ("jabcdef", ""),
+        ("jabcdef", "copied_history"),  # one of his exchanged
+        ("jabcde", "copied_history"),
+        ("jabcd", ""),
         ("hi", "copied_history"),
         ("jhi", ""),  # a run of two is chance
         ("j", ""),  # bob had it and nothing else, as many may

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from orchard import APPLE, ITEMS, WordCounts, catalogue, judge, reasons, sample
+from orchard import APPLE, ITEMS, WORDS, WordCounts, catalogue, judge, reasons, sample
 
 from llm_aug.data import Dataset, Pair, Sample, Verdict, tidy_items
 from llm_aug.filters import run
+from llm_aug.filters.fidelity import Fidelity, FidelityConfig
 from llm_aug.filters.quality import is_looping, repetition
 from llm_aug.prompt import load_template
 from llm_aug.vectors import Vectors
@@ -166,6 +167,31 @@ def test_the_old_text_with_a_word_added_is_a_copy() -> None:
     assert reasons(sample("1", "apple", longer)) == [""]
     verdict = judge(sample("1", "apple", longer), fidelity={"copy": 0.9}).verdicts[0]
     assert verdict == Verdict(False, "copy", pytest.approx(7 / math.sqrt(56)), "apple")
+
+
+def test_a_text_has_to_be_about_its_item_where_there_is_no_other_too() -> None:
+    alone = Dataset(catalogue().items.iloc[:1], catalogue().interactions)
+    asked = [sample("1", "apple", APPLE), sample("2", "apple", "fast machine with wheels and doors by hand")]
+    result = run(asked, alone, WordCounts())
+    assert result.verdicts[0].keep
+    assert result.verdicts[1] == Verdict(False, "unfaithful", nearest="apple")
+    floor = result.thresholds["fidelity"]["floor"]
+    assert (floor.value, floor.source) == (0.1, "default: only 0 real descriptions of several sentences")
+    assert result.at(fidelity={"floor": 0.5}).reasons == {"unfaithful": 2}
+    assert result.at(fidelity={"floor": 0}).reasons == {}
+
+
+def test_the_floor_is_measured_on_real_descriptions() -> None:
+    told = [
+        f"{WORDS[n]} {WORDS[n + 1]}. {WORDS[n + 2]} {WORDS[n + 3]} {WORDS[n + 4]} {WORDS[n + 5]}." for n in range(20)
+    ]
+    items = tidy_items(pd.DataFrame({"item_id": [str(n) for n in range(20)], "description": told}))
+    result = run([sample("1", "0", APPLE)], Dataset(items, catalogue().interactions), WordCounts(), {"quality": {}})
+    floor = Fidelity(result.reference, FidelityConfig()).thresholds["floor"]
+    assert floor.value == 0.25
+    assert floor.source == (  # 2 of 6 words: 2 / sqrt(2 * 6) = 0.577
+        "half of the 2% quantile of 20 real descriptions with every second sentence (0.577), kept in 0.1 to 0.25"
+    )
 
 
 def test_twins_do_not_compete() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from orchard import APPLE, ITEMS, WORDS, WordCounts, catalogue, judge, pair, reasons, sample
 from test_filter_events import story
 
-from llm_aug.data import Dataset, tidy_items
+from llm_aug.data import Dataset, Sample, tidy_items
 from llm_aug.errors import InputError
 from llm_aug.files import read_json, read_parquet
 from llm_aug.filters import FILTERS, run
@@ -48,6 +49,13 @@ def test_thresholds_move_without_encoding_again() -> None:
     assert [verdict.reason for verdict in stricter.verdicts] == ["", "copy"]
     assert stricter.verdicts == judge(*samples, fidelity={"copy": 0.9}).verdicts
     assert len(encoder.asked) == asked
+
+
+def test_a_moved_threshold_leaves_the_others_of_its_step() -> None:
+    result = judge(sample("1", "apple", APPLE), fidelity={"copy": 0.5}, quality={"min_words": 50})
+    assert result.at(quality={"repetition": 0.4}).reasons == {"too_short": 1}
+    assert result.at(quality={"min_words": None}, fidelity={"copy": 2}).reasons == {}
+    assert result.at(fidelity={"margin": 2}).options["fidelity"] == {"copy": 0.5, "margin": 2}
 
 
 def test_closeness_is_measured_on_real_descriptions() -> None:
@@ -115,6 +123,36 @@ def test_a_catalogue_without_any_text_is_an_error() -> None:
     items = tidy_items(pd.DataFrame({"item_id": ["apple"]}))
     with pytest.raises(InputError, match="no item of the catalogue has a text"):
         run([sample("1", "apple", APPLE)], Dataset(items, catalogue().interactions), WordCounts())
+
+
+def test_a_review_is_judged_where_no_item_has_a_text() -> None:
+    items = tidy_items(pd.DataFrame({"item_id": ["apple"]}))
+    review = replace(sample("1", "apple", APPLE), kind="review")
+    asked = [review, replace(review, sample_id="2"), replace(review, sample_id="3", text="As an AI I like red fruit")]
+    result = run(asked, Dataset(items, catalogue().interactions), WordCounts())
+    assert [verdict.reason for verdict in result.verdicts] == ["", "repeated_text", "refusal"]
+
+
+def test_what_no_file_can_hold_is_dropped(tmp_path: Path) -> None:
+    result = judge(sample("1", "apple", APPLE + " \ud800."), sample("2", "apple", APPLE))
+    assert [verdict.reason for verdict in result.verdicts] == ["bad_text", ""]
+    result.write(tmp_path)
+    assert read_parquet(tmp_path / "dropped.parquet")["sample_id"].to_pylist() == ["1"]
+
+
+def test_earlier_samples_stand_before_all() -> None:
+    options = {"pairs": {"per_item": 2}}
+
+    def told(*samples: Sample) -> list[str]:
+        earlier = [pair("old/1", "ann", "van", 0.1), story("old/2", "zoe", "van", "car"), sample("old/3", "pear", "x")]
+        found = run(samples, catalogue(), WordCounts(), options, earlier=earlier)
+        return [f"{verdict.reason} {verdict.nearest}".strip() for verdict in found.verdicts]
+
+    assert told(pair("1", "ann", "van"), pair("2", "bob", "van"), pair("3", "bob", "truck")) == [
+        "repeated_pair old/1", "over_item_cap", "",
+    ]  # fmt: skip
+    assert told(story("1", "zoe", "car", "van")) == ["repeated_history old/2"]
+    assert told(sample("old/3", "apple", APPLE)) == ["repeated_id"]
 
 
 def test_minilm_tells_the_faithful_from_the_rest() -> None:

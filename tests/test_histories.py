@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from llm_aug.data import Dataset, Origin, Pair, Sample, Verdict, tidy_interactions, tidy_items
 from llm_aug.errors import InputError
-from llm_aug.filters.histories import Log, copies
+from llm_aug.filters import copied
+from llm_aug.filters.copied import copies
+from llm_aug.filters.histories import Log
 from llm_aug.filters.pairs import Pairs, PairsConfig
 from llm_aug.filters.reference import Reference
 from llm_aug.vectors import load_encoder
@@ -25,21 +28,69 @@ def log(histories: dict[str, Sequence[str]]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("items", "copied"),
+    ("items", "found_out"),
     [
         ("acegi", True),  # every second of hers
         ("aeimq", True),  # spread over 17 of hers: 4 * 5 = 20 at most
         ("agmsy", False),  # over 25 of hers
         ("acgei", False),  # not in her order
         ("aceg", False),  # four are chance
-        ("acegi1", False),
+        ("abcde1", True),  # five of six
+        ("abc1def", True),
+        ("acegi1", True),  # within 9 of hers: 2 * 6 at most
+        ("aehlp1", False),  # within 16
+        ("abcd1", False),
+        ("edcba1", False),  # not in her order
         ("1bcdefghi2", True),  # eight in a row, whatever stands around them
         ("1bcdefgh2", False),
     ],
 )
-def test_a_part_of_a_life_is_a_copy_too(items: str, copied: bool) -> None:
+def test_a_part_of_a_life_is_a_copy_too(items: str, found_out: bool) -> None:
     found = copies({0: tuple(items)}, Log(log({"ann": LETTERS, "bob": "zy"})))
-    assert found == ({0: Verdict(False, "copied_history", 1.0, "ann")} if copied else {})
+    assert found == ({0: Verdict(False, "copied_history", 1.0, "ann")} if found_out else {})
+
+
+@pytest.mark.parametrize(
+    ("items", "found_out"),
+    [
+        ("abcd1fghij", True),  # one of hers exchanged
+        ("jihgfedcb1", True),  # in another order too
+        ("abcdefgh12", True),
+        ("abcdefg123", False),  # seven of ten, in runs of seven
+    ],
+)
+def test_a_life_with_an_item_exchanged_is_a_copy(items: str, found_out: bool) -> None:
+    real = Log(log({"ann": "abcdefghij", "zoe": "klmno"}))
+    assert set(copies({0: tuple(items)}, real)) == ({0} if found_out else set())
+    assert set(copies({0: tuple(items)}, real, {0: "zoe"})) == ({0} if found_out else set())
+    assert copies({0: tuple(items)}, real, {0: "ann"}) == {}
+
+
+def test_a_user_of_the_log_may_share_two_items_with_another() -> None:
+    real = Log(log({"ann": "ab", "zoe": "klmno"}))
+    assert copies({0: tuple("ab")}, real, {0: "zoe"}) == {}
+    assert set(copies({0: tuple("ab")}, real)) == {0}
+
+
+def test_a_user_of_the_log_does_not_go_on_as_another_one_did() -> None:
+    assert verdicts(story("cfadg", "v"), story("jklmn", "v")) == ["copied_history", ""]
+
+
+def test_suspects_lose_no_copy() -> None:
+    """Every pair compared one by one, of random lives of 12 things that come back."""
+    rng = np.random.default_rng(0)
+    lives = {f"u{n:03}": "".join(rng.choice(list(LETTERS[:12]), int(rng.integers(2, 14)))) for n in range(150)}
+    real = Log(log(lives))
+    stories = {row: tuple(rng.choice(list(LETTERS[:12]), int(rng.integers(2, 14)))) for row in range(150)}
+    expected = {}
+    for row, items in stories.items():
+        for user, own in sorted(real.histories.items()):
+            shared = len(set(items) & set(own))
+            if shared >= 2 and copied._copied(items, own, shared):
+                expected[row] = user
+                break
+    assert 10 < len(expected) < 150
+    assert {row: verdict.nearest for row, verdict in copies(stories, real).items()} == expected
 
 
 def test_a_life_of_few_things_that_come_back() -> None:
@@ -79,6 +130,13 @@ def test_lives_that_nobody_lives() -> None:
 def test_an_extension_is_a_part_and_a_small_log_measures_nothing() -> None:
     assert verdicts(story("ijklmnopq", "u00", parents=("u00",))) == [""]
     assert verdicts(story("ijkl"), training=world(10)) == [""]
+
+
+def test_limits_that_are_given_hold_in_a_small_log_too() -> None:
+    assert verdicts(story("ijkl"), training=world(10), max_length=3) == ["odd_length"]
+    assert verdicts(story("ijkl"), training=world(10), min_length=5) == ["odd_length"]
+    assert verdicts(story("bdfh"), training=world(10), mix=0.3) == ["odd_mix"]
+    assert verdicts(story("rstu"), training=world(10), min_popularity=1) == ["odd_popularity"]
 
 
 def test_limits_say_where_they_come_from() -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from llm_aug.plain_text import MAX_CHARS, plain
-from llm_aug.text import normalised
+from llm_aug.text import is_whole, normalised, sentences
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,28 @@ def test_ascii_reads_as_it_does_beside_other_letters() -> None:
     for _ in range(500):
         text = "".join(rng.choices("abZ09_ '\"-.,\n\t\x1c", k=40))
         assert normalised(f"{text} é") == f"{normalised(text)} é".strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Er sagte: „Das ist gut.“",
+        "Ein Film »voller Wunder.«",
+        "她说：“很好。”",
+        "他说：「很好。」",
+        "好用（三支。）",
+        "Good. [A pen.]",
+    ],
+)
+def test_closing_marks_end_a_whole_text(text: str) -> None:
+    assert is_whole(text)
+    assert not is_whole(text.rstrip("”“«」）]").rstrip(".。！"))
+
+
+def test_chinese_sentences_have_no_space_between() -> None:
+    assert sentences("这是一句。这是“另一句！”好吗？！好。") == ["这是一句。", "这是“另一句！”", "好吗？！", "好。"]
+    assert sentences("Version 3.5 is out. „Gut.“ Ja... gut.") == ["Version 3.5 is out.", "„Gut.“", "Ja...", "gut."]
+
+
+def test_an_apostrophe_reads_the_same_in_either_form() -> None:
+    assert normalised("Don’t go, ‘Rock ’n’ Roll’") == normalised("Don't go, 'Rock 'n' Roll'")

@@ -12,6 +12,7 @@ import pytest
 from llm_aug.data import Dataset, Sample, Verdict, tidy_interactions, tidy_items
 from llm_aug.errors import InputError, Unavailable
 from llm_aug.filters import personal
+from llm_aug.filters.duplicate import Duplicate, DuplicateConfig
 from llm_aug.filters.ngrams import Passages
 from llm_aug.filters.personal import RULES, found, luhn
 from llm_aug.filters.privacy import Privacy, PrivacyConfig
@@ -52,7 +53,13 @@ def verdict(text: str, subject: str = "lamp", **options: Any) -> Verdict:
         ("phone", "in Berlin 030/123 4567"),
         ("phone", "call me at 5551234567"),
         ("phone", "tel.: 555-0123"),
+        ("phone", "mi móvil es 612 345 678."),
+        ("phone", "Teléfono: 612345678"),
+        ("phone", "en Madrid 91 234 56 78"),
+        ("phone", "电话13812345678，欢迎来电。"),
+        ("phone", "手机：138-1234-5678"),
         ("card", "4111 1111 1111 1111"),
+        ("card", "卡号4111111111111111。"),
         ("card", "paid with 378282246310005"),
         ("iban", "DE89 3704 0044 0532 0130 00"),
         ("iban", "GB82WEST12345698765432"),
@@ -64,7 +71,16 @@ def verdict(text: str, subject: str = "lamp", **options: Any) -> Verdict:
         ("address", "1600 N. Main St"),
         ("address", "Hauptstraße 12"),
         ("address", "12, rue de la Paix"),
+        ("address", "8 place Vendôme"),
+        ("address", "8 Place de la Concorde"),
+        ("address", "at 1987 Main Street"),
+        ("address", "in 221B Baker Street"),
+        ("address", "Marktplatz 4"),
+        ("address", "Calle Mayor 15, 28013 Madrid"),
+        ("address", "vive en la Avenida de la Paz, 7"),
+        ("address", "上海市徐汇区漕溪北路88号"),
         ("address", "P.O. Box 441"),
+        ("address", "in Springfield, IL 62704"),
         ("handle", "follow @jane_doe for more"),
         ("url", "see https://example.com/jane"),
     ],
@@ -81,10 +97,14 @@ def test_personal_data_is_found(kind: str, text: str) -> None:
         "rated 4.5 of 5 by 1,234 people from 1995 to 2001, at 12:30:45",
         "pens 0.7 mm, 4111 1111 1111 1112, version 1.2.3.4",
         "a 3 Way Street sign", "50 Drive Bays", "the 24 hour place 2000 people know",
+        "a 16 GB Flash Drive", "a 1 TB Hard Drive", "a 2 Inch Square", "12 place cards", "12 Place Cards",
+        "50 Avery Place Cards",
+        "the 1987 Wall Street crash", "In 1929 Wall Street fell", "Speicherplatz 64 GB", "Arbeitsplatz 4 Personen",
+        "rooms 612 345 678 901 and 1612 345 678", "第12号，共88号",
     ],
 )  # fmt: skip
 def test_numbers_of_things_are_nobodys(text: str) -> None:
-    assert [name for name, _ in found(text, list(RULES)) if name != "address"] == []
+    assert found(text, list(RULES)) == []
 
 
 def test_luhn() -> None:
@@ -114,6 +134,37 @@ def test_a_passage_of_another_item_or_of_a_review_is_a_copy() -> None:
     assert verdict(REVIEW).score == len(REVIEW.split())
     with pytest.raises(InputError, match="ngram is at least 2 words"):
         step(ngram=1)
+
+
+SHORT = "Love these, my daughter Emma uses them at school"
+
+
+def test_a_short_review_is_a_passage_as_a_whole() -> None:
+    items = pd.DataFrame({"item_id": ["lamp", "desk"], "title": ["a lamp of brass for the night", "Desk"]})
+    reviews = [SHORT, SHORT.rpartition(" ")[0] + " home", "Great lamp for the night"]
+    log = pd.DataFrame({"user_id": ["u", "v", "w"], "item_id": ["lamp", "desk", "desk"], "review": reviews})
+    shop = Reference(Dataset(tidy_items(items), tidy_interactions(log)), load_encoder("letters:8"))
+
+    def told(text: str, **options: Any) -> Verdict:
+        return Privacy(shop, PrivacyConfig(**options)).judge([Sample("1", "review", "desk", text)])[0]
+
+    assert told(f"Very nice. {SHORT.upper()}!") == Verdict(False, "copied_ngram", nearest="lamp")
+    assert told(f"Very nice. {SHORT.upper()}!", ngram=9).score == 9
+    assert told("Very nice. " + SHORT.rpartition(" ")[0]).keep
+    assert told("Very nice. Great lamp for the night").keep  # five words are anybody's
+    assert told("Very nice, a lamp of brass for the night").keep  # a title is no review
+
+
+def test_a_review_that_was_written_before_is_an_exact_duplicate() -> None:
+    items = pd.DataFrame({"item_id": ["lamp", "desk"], "title": ["Lamp", "Desk"]})
+    log = pd.DataFrame(
+        {"user_id": ["u", "v"], "item_id": ["lamp", "desk"], "review": ["So bright, I love it", "Great!"]}
+    )
+    step = Duplicate(
+        Reference(Dataset(tidy_items(items), tidy_interactions(log)), load_encoder("hash:8")), DuplicateConfig()
+    )
+    asked = [Sample(text, "review", "desk", text) for text in ("so BRIGHT; I love it!", "great", "So bright")]
+    assert step.judge(asked) == [Verdict(False, "exact_duplicate", 1.0, "lamp"), Verdict(True), Verdict(True)]
 
 
 def test_passages_equal_a_search_by_hand() -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from eval.bench import probe_texts as texts
-from eval.bench.probe_words import card, luhn
+from eval.bench.probe_words import address, card, luhn, phone
 from eval.bench.probes import DATA, Probe, judged, measure, probes, table
 from llm_aug import sources
 from llm_aug.clean import clean
 from llm_aug.data import Dataset, Verdict
-from llm_aug.filters import FILTERS
+from llm_aug.filters import FILTERS, personal
 from llm_aug.filters.reference import Reference
 from llm_aug.ingredients import source
 from llm_aug.text import normalised
@@ -98,6 +98,30 @@ def test_a_paraphrase_says_the_same_in_other_words() -> None:
     assert fewer is not None
     assert len(fewer) < len(said)
     assert texts.paraphrase("Zebras graze there.", drawn()) is None
+
+
+def test_numbers_in_words_and_units_of_another_kind() -> None:
+    told = "A box of 24 pens and 3 caps (12 per pack), 8.5 inches long, item 5 A."
+    assert texts.with_numbers_in_words(told, drawn()) == told.replace("24", "twenty-four").replace(
+        " 3", " three"
+    ).replace("(12", "(twelve")
+    assert texts.with_numbers_in_words("No number.", drawn()) is None
+    changed = texts.other_unit(told, drawn())
+    assert changed is not None
+    assert changed.startswith("A box of 24 pens and 3 caps (12 per pack), 8.5 ")
+    assert "inch" not in changed
+    assert texts.other_unit("24 pens", drawn()) is None
+
+
+@pytest.mark.parametrize("kind", ["address", "phone"])
+def test_each_rule_is_needed(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    make = {"address": address, "phone": phone}[kind]
+    said = [make(np.random.default_rng(seed)) for seed in range(80)]
+    assert all(personal.found(text, list(personal.RULES)) for text in said)
+    for rule in personal.RULES["address"] if kind == "address" else ():
+        monkeypatch.setattr(personal, "RULES", {"address": [one for one in personal.RULES["address"] if one != rule]})
+        assert any(not personal.found(text, ["address"]) for text in said), rule
+        monkeypatch.undo()
 
 
 def test_copies_read_the_same_and_are_not() -> None:

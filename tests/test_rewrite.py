@@ -147,7 +147,7 @@ def test_text_is_cut_between_sentences() -> None:
         "3.5 litres",
     ]
     assert words("Red apple, 红苹果") == ["Red", "apple", "红", "苹", "果"]
-    assert normalised("  ＡPPLE — pie’s\tbest! ") == "apple pie’s best"
+    assert normalised("  ＡPPLE — pie’s\tbest! ") == "apple pie's best"
 
 
 def test_tasks_are_loaded_by_name() -> None:

@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from llm_aug.text import normalised, sentences, words
+from llm_aug.text import QUANTITY, normalised, sentences, unit_of, words
 
 Random = np.random.Generator
+_UNITS = ("inch", "lb", "gallon", "minute", "gb")
 CHANGED = 0.15  # of its words a faultless paraphrase has anew or in less, at least: a lighter one is a near-duplicate
 
 _PAIRS = """
@@ -54,6 +55,9 @@ _PAIRS = """
     work=labour works=operates world=globe year=twelvemonth young=youthful
 """
 SYNONYMS = {one: other.replace("_", " ") for one, other in (pair.split("=") for pair in _PAIRS.split())}
+_TO_19 = """one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _LEADING = re.compile(r"^(After|As|Before|If|In|On|Once|Since|Until|When|While|With) ([^,]{8,}), ([^,;:]{15,})([.!?])$")
 _OPENING = re.compile(r"[A-Z][a-z']* [a-z]\w* [^A-Z]")  # a sentence that begins with no name
 _BUT = re.compile(r"^(.{15,}?),? but (.{15,})$")
@@ -98,6 +102,19 @@ def with_fewer_sentences(text: str, random: Random) -> str | None:
     return " ".join(told[row] for row in (*kept[turn:], *kept[:turn]))
 
 
+def with_numbers_in_words(text: str, random: Random) -> str | None:
+    """'24 pens' as 'twenty-four pens', of numbers up to 99."""
+
+    small, tens = ["", *_TO_19.split()], _TENS.split()
+
+    def said(match: re.Match[str]) -> str:
+        high, low = divmod(int(match[0]), 10)
+        return small[int(match[0])] if high < 2 else "-".join(filter(None, (tens[high - 2], small[low])))
+
+    found = re.sub(r"(?<![^\s(])[1-9]\d?(?= [a-z]{2})", said, text)
+    return found if found != text else None
+
+
 def changed_share(text: str, source: str) -> float:
     """1 - words in common / words of the longer one, as multisets of normalised words."""
     one, other = (Counter(normalised(each).split()) for each in (text, source))
@@ -105,7 +122,8 @@ def changed_share(text: str, source: str) -> float:
 
 
 def paraphrase(text: str, random: Random, way: str = "all") -> str | None:
-    """way: synonyms, clauses (and synonyms), sentences (dropped, reordered, and clauses and synonyms) or all of them.
+    """way: synonyms, clauses (and synonyms), sentences (dropped, reordered, and clauses and synonyms) or all of them;
+    numbers: synonyms, then numbers in words.
 
     None where less than CHANGED of the words would change, or where fewer than 8 would be left.
     """
@@ -117,6 +135,8 @@ def paraphrase(text: str, random: Random, way: str = "all") -> str | None:
     if found is None:
         return None
     found = with_synonyms(found, random)
+    if way == "numbers" and (found := with_numbers_in_words(found, random)) is None:
+        return None
     return found if changed_share(found, text) >= CHANGED and len(words(found)) >= 8 else None
 
 
@@ -171,6 +191,16 @@ def other_number(text: str, random: Random) -> str | None:
     taken = set(re.findall(r"\d+", text))
     drawn = next(n for n in iter(lambda: str(random.integers(11, 9999)), "") if n not in taken)
     return text[: place.start()] + drawn + text[place.end() :]
+
+
+def other_unit(text: str, random: Random) -> str | None:
+    """One of its measures is of another kind: 8 inches as 8 pounds."""
+    found = [each for each in QUANTITY.finditer(text) if unit_of(each) in _UNITS]
+    if not found:
+        return None
+    place = found[int(random.integers(len(found)))]
+    others = [unit for unit in _UNITS if unit != unit_of(place)]
+    return f"{text[: place.end('number')]} {random.choice(np.array(others))}{text[place.end() :]}"
 
 
 def with_number(text: str, random: Random) -> str:

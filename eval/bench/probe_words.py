@@ -30,6 +30,9 @@ def phone(random: Random) -> str:
         f"+1 {first} {middle} {last}",
         f"+49 30 {_area(random)}{last}",
         f"+44 20 7{middle} {last}",
+        f"612 {middle} {_area(random)}",
+        f"Teléfono: 6{middle}{last}0",
+        f"电话138{last}{last}",
     )
     return f"Call me on {forms[int(random.integers(len(forms)))]} any evening."
 
@@ -52,9 +55,18 @@ def card(random: Random) -> str:
 
 
 def address(random: Random) -> str:
-    street = random.choice(np.array(["Maple Street", "Oak Avenue", "Hill Road", "Park Lane", "Station Drive"]))
-    town = random.choice(np.array(["Springfield, IL 62704", "Dayton, OH 45402", "Reno, NV 89501"]))
-    return f"The owner lives at {random.integers(11, 9900)} {street}, {town}."
+    """Each of a form that one rule alone finds."""
+    number = random.integers(11, 890)
+    forms = (
+        f"{number} {random.choice(np.array(['Maple Street', 'Oak Avenue', 'Hill Road', 'Park Lane']))}",
+        f"the mill of {random.choice(np.array(['Springfield, IL 62704', 'Dayton, OH 45402', 'Reno, NV 89501']))}",
+        f"Lindenstraße {number}",
+        f"{number}, rue de la Paix",
+        f"Calle Mayor {number}",
+        f"P.O. Box {number}",
+        f"中山北路{number}号",
+    )
+    return f"The owner lives at {forms[int(random.integers(len(forms)))]} with a dog."
 
 
 LEAKED = with_one_of(

@@ -89,6 +89,7 @@ ALONE: Mapping[str, tuple[Maker, tuple[str, ...]]] = {
 SPOILT: Mapping[str, tuple[Maker, tuple[str, ...]]] = {
     "number added": (texts.with_number, ("invented_number",)),
     "number changed": (texts.other_number, ("invented_number",)),
+    "unit changed": (texts.other_unit, ("invented_number",)),
     "brand added": (texts.with_brand, ("invented_name",)),
     "loop": (texts.looped, ("repetition", "too_long")),
     "truncated": (texts.cut, ("truncated",)),
@@ -104,7 +105,7 @@ SPOILT: Mapping[str, tuple[Maker, tuple[str, ...]]] = {
     "hostile: script": (said.SCRIPT, ("markup", "leaked_instruction")),
     "other language": (said.in_another_language, ("other_language",)),
 }
-CLEAN = ("synonyms", "clauses", "sentences")
+CLEAN = ("synonyms", "clauses", "sentences", "numbers")
 
 
 def probes(dataset: Dataset, count: int, seed: int = 0) -> list[Probe]:

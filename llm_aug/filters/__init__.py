@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain, groupby, starmap
 from pathlib import Path
@@ -131,13 +131,14 @@ class FilterResult:
         return dict(Counter(self.verdict(row).reason for row in np.flatnonzero(self._fell).tolist()).most_common())
 
     def at(self, **options: Mapping[str, Any]) -> FilterResult:
-        """The verdicts under other thresholds, as in at(fidelity={"copy": 0.95}); no text is encoded twice."""
-        return cascade(self.samples, self.reference, {**self.options, **options})
+        """The verdicts with these options changed, as in at(fidelity={"copy": 0.95}); no text is encoded twice."""
+        every = {step: {**self.options.get(step, {}), **options.get(step, {})} for step in {**self.options, **options}}
+        return cascade(self.samples, self.reference, every)
 
     def write(self, folder: Path) -> None:
         """kept.parquet last: whoever finds it finds the rest."""
         dropped = pa.schema([*SAMPLE_SCHEMA, *starmap(pa.field, VERDICT_FIELDS)])
-        _write(folder / "dropped.parquet", dropped, grouped(self.dropped, dropped_table))
+        _write(folder / "dropped.parquet", dropped, grouped(starmap(_writable, self.dropped), dropped_table))
         _write(folder / "scores.parquet", *self._scores())
         write_json(folder / "filter.json", self.summary())
         write_json(folder / "corpus.json", corpus(self.kept, self.reference))
@@ -186,6 +187,13 @@ class FilterResult:
         reasons = ", ".join(f"{reason}: {count}" for reason, count in self.reasons.items())
         counts = "{judged} judged = {kept} kept + {dropped} dropped".format(**self.counts)
         return f"{counts} ({reasons})" if reasons else counts
+
+
+def _writable(sample: Sample, verdict: Verdict) -> tuple[Sample, Verdict]:
+    """A question mark for each lone surrogate, which Parquet cannot hold."""
+    if verdict.reason == "bad_text" and sample.text is not None:
+        sample = replace(sample, text=sample.text.encode("utf-8", "replace").decode("utf-8"))
+    return sample, verdict
 
 
 def _write(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:

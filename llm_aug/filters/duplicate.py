@@ -1,4 +1,4 @@
-"""Texts that read exactly like a real description, whatever their case, spacing, punctuation or Unicode form."""
+"""Texts that read exactly like a real one, whatever their case, spacing, punctuation or Unicode form."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from llm_aug.filters.reference import Reference, Threshold
 from llm_aug.filters.schema import TEXT_KINDS
 from llm_aug.recent import digest
 
+ANYBODYS = 3  # words of a review that many people write: "Great!"
+
 
 @dataclass(frozen=True)
 class DuplicateConfig:
@@ -20,7 +22,10 @@ class DuplicateConfig:
 
 @dataclass
 class Duplicate:
-    """Reason: exact_duplicate; nearest is the item. Copies among the samples themselves are `repeat`'s."""
+    """Reason: exact_duplicate; nearest is the item, of a review the one that it is about.
+
+    Copies among the samples themselves are `repeat`'s.
+    """
 
     reference: Reference
     config: DuplicateConfig
@@ -35,13 +40,16 @@ class Duplicate:
 
     @cached_property
     def _catalogue(self) -> dict[bytes, str]:
-        """By what it reads the first item with each description or title."""
+        """By what it reads the first item with each description, title or review."""
         found: dict[bytes, str] = {}
         for column in ("description", "title"):
             texts = (str(text) for part in self.reference.training.values(column) for text in part)
             for text, item in zip(texts, self.reference.ids, strict=True):
                 if read := self.reference.read(text):
                     found.setdefault(digest(read), item)
+        for item, review in self.reference.reviews:
+            if len((read := self.reference.read(review)).split()) > ANYBODYS:
+                found.setdefault(digest(read), item)
         return found
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:

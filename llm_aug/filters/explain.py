@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -50,13 +50,14 @@ def from_result(result: FilterResult, sample_id: str) -> Explained:
     verdicts = {step: said[row] or Verdict(True) for step, said in result.said.items()}
     said = {step: Said(verdict.score, verdict.nearest) for step, verdict in verdicts.items()}
     near = {one.nearest for one in said.values()}
-    others = {sample.sample_id: sample for sample in result.samples if sample.sample_id in near}
+    every = chain(result.samples, result.reference.earlier)  # under one id the earlier one was kept
+    others = {sample.sample_id: sample for sample in every if sample.sample_id in near}
     encoder, reason = result.reference.encoder.name, result.verdict(row).reason
     return Explained(result.samples[row], said, result.dropped_by[row], reason, result.thresholds, others, encoder)
 
 
-def from_folder(folder: Path, sample_id: str) -> Explained:
-    """From what `FilterResult.write` left. Raises InputError where no sample has this id."""
+def from_folder(folder: Path, sample_id: str, earlier: Iterable[Sample] = ()) -> Explained:
+    """From what `FilterResult.write` left, and the earlier samples. Raises InputError where no sample has this id."""
     scores = read_parquet(folder / "scores.parquet")
     row = scores.slice(_row(sample_id, scores["sample_id"].to_pylist(), str(folder)), 1).to_pylist()[0]
     summary = read_json(folder / "filter.json")
@@ -76,7 +77,9 @@ def from_folder(folder: Path, sample_id: str) -> Explained:
         if name == "dropped":
             reasons = dict(zip(table["sample_id"].to_pylist(), table["reason"].to_pylist(), strict=True))
             reason = reasons.get(sample_id, "")
-    return Explained(others[sample_id], said, row["dropped_by"], reason, thresholds, others, summary["encoder"])
+    sample, near = others[sample_id], {one.nearest for one in said.values()}
+    others |= {one.sample_id: one for one in earlier if one.sample_id in near}
+    return Explained(sample, said, row["dropped_by"], reason, thresholds, others, summary["encoder"])
 
 
 def shown(explained: Explained, training: Dataset) -> str:

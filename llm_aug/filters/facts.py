@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from llm_aug.data import Sample, Verdict, item_text
-from llm_aug.facts import Known, Vocabulary, invented_names, invented_numbers, known, lost_quantities
+from llm_aug.facts import NOUNS, Known, Vocabulary, invented_names, invented_numbers, known, lost_quantities
 from llm_aug.filters.reference import FEWEST, Reference, Threshold, threshold
 from llm_aug.recent import Recent
 
@@ -21,7 +22,7 @@ _SEPARATORS = re.compile(r"[|;,]")
 class FactsConfig:
     """numbers, names: invented ones allowed. lost: share of the description's numbers with units that may be gone.
 
-    None: no invented number; no invented name, where the catalogue is large enough to tell names; any may be gone.
+    None: no invented number; no invented name, where the catalogue can tell names; any may be gone.
     """
 
     numbers: int | None = None
@@ -46,15 +47,22 @@ class Facts:
 
     @cached_property
     def thresholds(self) -> dict[str, Threshold]:
-        count = len(self.reference.ids)
-        names = (0.0, "default: a rewrite adds none") if count >= FEWEST else (
-            float("inf"), f"default: {count} items are too few to tell names from other words"
-        )  # fmt: skip
         found = {
             "numbers": threshold(self.config.numbers, 0, "default: a rewrite adds none"),
-            "names": threshold(self.config.names, *names),
+            "names": self._names,
         }
         return found if self.config.lost is None else {**found, "lost": threshold(self.config.lost, 1, "")}
+
+    @property
+    def _names(self) -> Threshold:
+        count, share = len(self.reference.ids), self._vocabulary.capitals
+        if count < FEWEST:
+            told = f"default: {count} items are too few to tell names from other words"
+        elif share >= NOUNS:
+            told = f"default: {share:.0%} of the words inside sentences have a capital letter, so it tells no name"
+        else:
+            return threshold(self.config.names, 0, "default: a rewrite adds none")
+        return threshold(self.config.names, math.inf, told)
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

@@ -16,13 +16,14 @@ import numpy as np
 
 from llm_aug.data import Dataset, Verdict
 from llm_aug.errors import InputError, did_you_mean
-from llm_aug.filters.histories import RUN, Log
+from llm_aug.filters.copied import RUN
+from llm_aug.filters.histories import Log
 from llm_aug.filters.reference import FEWEST, Threshold
 
 LOW, HIGH = 0.005, 0.995
 MOST_CATEGORIES = 64  # a column with more names things, as brands do
 _MARKS = re.compile(r"[|;]")
-_REASONS = {
+LIMITS = {
     "min_length": "odd_length", "max_length": "odd_length", "min_popularity": "odd_popularity",
     "max_popularity": "odd_popularity", "mix": "odd_mix",
 }  # fmt: skip
@@ -119,5 +120,5 @@ class Habits:
             )()
             below = name.startswith("min_")
             if value < limit.value - 1e-9 if below else value > limit.value + 1e-9:
-                return Verdict(False, _REASONS[name], value)
+                return Verdict(False, LIMITS[name], value)
         return None

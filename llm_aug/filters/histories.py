@@ -1,4 +1,4 @@
-"""Histories as a whole: of one user, new to him, in order of time, and no real user's history under another name.
+"""Histories as a whole: of one user, new to him, in order of time. Whether they are another's is `copied`'s to say.
 
 One sample: {"sample_id": "history/simulate/synthetic/0/0", "kind": "history", "subject": "synthetic/0", "interactions":
              [{"user_id": "synthetic/0", "item_id": "1", "timestamp": 964982703}, {...}], "weight": 1.0}
@@ -6,8 +6,7 @@ One sample: {"sample_id": "history/simulate/synthetic/0/0", "kind": "history", "
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,11 +14,6 @@ from itertools import pairwise
 import pandas as pd
 
 from llm_aug.data import Sample, Verdict
-
-RUN = 5  # items: shorter sub-sequences are shared by chance
-SPREAD = 4  # of 300 real users' latest RUN items 4 are another's within so many times their length, 14 with any gaps
-LONG, PART = 8, 4  # so many items in a row, and a 4th of the shorter history, are not shared by chance
-FEWEST = 2  # items: nobody is known by a single one
 
 
 @dataclass
@@ -84,50 +78,3 @@ def fault(sample: Sample, log: Log) -> Verdict | None:
     if any(later < time or (later == time and not log.ties) for time, later in pairwise(times)):
         return Verdict(False, "not_increasing")
     return None
-
-
-def copies(stories: Mapping[int, tuple[str, ...]], log: Log) -> dict[int, Verdict]:
-    """copied_history for each story that gives away a real user; nearest is that user, the first by name.
-
-    Both have the same items, FEWEST or more, in any order; or the shorter one, of RUN items or more, is a sub-sequence
-    of the longer one (see SPREAD); or they share a run of LONG items or more, a PART-th of the shorter one.
-    """
-    having: defaultdict[str, list[int]] = defaultdict(list)
-    for row, items in stories.items():
-        for item in set(items):
-            having[item].append(row)
-    found: dict[int, str] = {}
-    for user, real in sorted(log.histories.items()) if stories else ():
-        shared = Counter(row for item in set(real) for row in having.get(item, ()))
-        for row, count in shared.items():
-            if row not in found and count >= FEWEST and _copied(stories[row], real, count):
-                found[row] = user
-    return {row: Verdict(False, "copied_history", 1.0, user) for row, user in found.items()}
-
-
-def _copied(items: tuple[str, ...], real: tuple[str, ...], shared: int) -> bool:
-    """shared: distinct items that stand in both."""
-    short, long = sorted((items, real), key=len)
-    inside = shared == len(set(short))
-    if inside and shared == len(set(long)):
-        return True
-    if inside and len(short) >= RUN and _follows(short, long):
-        return True
-    return shared >= LONG and _share_run(short, long)
-
-
-def _follows(short: tuple[str, ...], long: tuple[str, ...]) -> bool:
-    """Whether short is a sub-sequence of long within SPREAD times its own length."""
-    reach = SPREAD * len(short)
-    for start, item in enumerate(long):
-        if item == short[0]:
-            window = iter(long[start : start + reach])
-            if all(wanted in window for wanted in short):
-                return True
-    return False
-
-
-def _share_run(short: tuple[str, ...], long: tuple[str, ...]) -> bool:
-    length = max(LONG, -(-len(short) // PART))
-    runs = {short[place : place + length] for place in range(len(short) - length + 1)}
-    return any(long[place : place + length] in runs for place in range(len(long) - length + 1))

@@ -31,6 +31,8 @@ QUANTILE, MARGIN = 0.995, 0.1  # nats; of 3,230 office texts three are German: t
 # Nats above the median of 20 to 3,000 real texts: German in an English shop begins at 0.94, and of another English
 # shop's texts 2 to 5 in 100 lie beyond 0.7.
 NEAREST, FARTHEST = 0.7, 0.9
+# Or so many times the distance of the quartiles: 0.1 in English shops, 1.2 where each letter is a syllable or a word.
+SPREAD = 2
 LEAST = 2.7  # nats: where all descriptions follow one pattern, free English prose has 2.5 after them, German 3.1
 
 
@@ -115,7 +117,9 @@ def _has_language(text: str) -> bool:
 class Language:
     """Reason: other_language; score: the mean surprise of its letters after the catalogue's descriptions.
 
-    Nothing is judged where the catalogue has too few descriptions, nor texts of fewer than FEWEST_WORDS words.
+    Nothing is judged where the catalogue has too few descriptions, nor texts of fewer than FEWEST_WORDS words. A text
+    no more surprising than its own item's description stays, unless `distance` is set: that item is told in another
+    language.
     """
 
     reference: Reference
@@ -141,14 +145,25 @@ class Language:
             few = f"default: only {letters} letters in {count} real descriptions"
             return {"distance": threshold(self.config.distance, math.inf, few)}
         real = [self._letters.without(text) for text in self._told]
-        middle = float(np.median(real))
-        near = float(np.clip(np.quantile(real, QUANTILE) + MARGIN, middle + NEAREST, middle + FARTHEST))
+        low, middle, high = np.quantile(real, (0.25, 0.5, 0.75))
+        far = max(FARTHEST, SPREAD * float(high - low))
+        near = float(np.clip(np.quantile(real, QUANTILE) + MARGIN, middle + NEAREST, middle + far))
         measured = max(near, LEAST)
         words_of = f"{QUANTILE:.1%} quantile of {count} real descriptions, each by the others, and {MARGIN} more"
-        source = f"{words_of}, kept in {NEAREST} to {FARTHEST} above their median, {LEAST} at least"
+        source = f"{words_of}, kept in {NEAREST} to {far:.2g} above their median, {LEAST} at least"
         return {"distance": threshold(None, measured, source)}
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         limit = self.thresholds["distance"].value if samples else math.inf
-        found = [self._letters.surprise(sample.text or "") for sample in samples]
-        return [Verdict(score <= limit, "" if score <= limit else "other_language", score) for score in found]
+        return [self._verdict(sample, limit) for sample in samples]
+
+    def _verdict(self, sample: Sample, limit: float) -> Verdict:
+        score = self._letters.surprise(sample.text or "")
+        keep = score <= limit or (self.config.distance is None and score <= self._own(sample.subject))
+        return Verdict(keep, "" if keep else "other_language", score)
+
+    def _own(self, subject: str) -> float:
+        """The surprise of an item's own description after the others."""
+        row = self.reference.row.get(subject)
+        text = "" if row is None else self.reference.descriptions[row]
+        return self._letters.without(text) if _has_language(text) else 0.0

@@ -12,6 +12,7 @@ import numpy as np
 from llm_aug.data import Sample, Verdict
 from llm_aug.filters.reference import Reference, Threshold, judged, threshold
 from llm_aug.filters.schema import TEXT_KINDS
+from llm_aug.vectors import finite
 
 NEIGHBOURS = 10
 
@@ -28,7 +29,7 @@ class NearDuplicate:
     """Reasons: near_duplicate, no_vector (a text without direction finds no neighbour, which is not the same as new).
 
     A text may be as near to another item as its own item is: catalogues hold variants (the same pen in blue) whose
-    honest rewrites are alike. score: cosine to the nearest other item.
+    honest rewrites are alike. score: cosine to the nearest other item. Where no item has a text, a review stays.
     """
 
     reference: Reference
@@ -50,6 +51,8 @@ class NearDuplicate:
         vectors, usable = judged(samples, reference)
         verdicts = [Verdict(False, "no_vector")] * len(samples)
         base = reference.source_vectors
+        if not finite(base).any() and all(sample.kind != "description" for sample in samples):
+            return [Verdict(True) if one else Verdict(False, "no_vector") for one in usable.tolist()]
         scores, rows = reference.nearest_items(vectors[usable], base, NEIGHBOURS + 1)
         subjects = [reference.row.get(sample.subject) for sample in samples]
         for position, near, found in zip(np.flatnonzero(usable).tolist(), scores, rows, strict=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +13,21 @@ from llm_aug.shingles import Hashes, rolling
 from llm_aug.text import normalised
 
 OWN = 4
+WHOLE = 6  # words of a text that is a passage as a whole: shorter ones many people write
+Table = tuple[int, Hashes, NDArray[np.int32]]  # words of a passage, their hashes in order, and whose each is
 MERGED = 1 << 20  # hashes gathered before those that came before are left out
 
 
 class Passages:
     """texts, each with the name of its source; the first text that holds a passage names it. n: words at least.
 
+    whole: texts alike, of which those of WHOLE to n - 1 words are a passage too.
+
     Hashes are of 64 bits: among 10 million n-grams a false match is rarer than 1 in 10^12 asked. In memory 12 bytes of
     each distinct n-gram, while it is made some 40.
     """
 
-    def __init__(self, texts: Iterable[tuple[str, str]], n: int) -> None:
+    def __init__(self, texts: Iterable[tuple[str, str]], n: int, whole: Iterable[tuple[str, str]] = ()) -> None:
         self.n = n
         self._own = Recent[tuple[str, ...], Hashes]()
         self._sources: list[str] = []
@@ -39,6 +44,19 @@ class Passages:
                     self._merge(waiting)
                     waiting, count = [], 0
         self._merge(waiting)
+        self._tables = [(n, self._known, self._owner), *self._short(whole)]
+
+    def _short(self, whole: Iterable[tuple[str, str]]) -> Iterator[Table]:
+        """The texts of each length, the longest first."""
+        found: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        for source, text in whole:
+            said = normalised(text).split()
+            if WHOLE <= len(said) < self.n:
+                found[len(said)].setdefault(int(rolling(word_hashes(said), len(said))[0]), len(self._sources))
+                self._sources.append(source)
+        for length, owners in sorted(found.items(), reverse=True):
+            known = sorted(owners)
+            yield length, np.array(known, np.uint64), np.array([owners[one] for one in known], np.int32)
 
     def _merge(self, waiting: Sequence[Hashes]) -> None:
         """waiting: of the newest texts, one each."""
@@ -57,21 +75,20 @@ class Passages:
         `own` texts is not counted: those are in the item's own words, in another order. One passage may go on from text
         to text.
         """
-        if len(said) < self.n or not len(self._known):
-            return 0, ""
         words = word_hashes(said)
-        hashes = rolling(words, self.n)
-        places = np.minimum(np.searchsorted(self._known, hashes), len(self._known) - 1)
-        hit = self._known[places] == hashes
-        if hit.any():
-            strange = np.concatenate([[0], np.cumsum(~self._covered(words, self._marks(tuple(own))))])
-            hit &= strange[self.n :] > strange[: -self.n]
-        if not hit.any():
-            return 0, ""
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], hit.astype(np.int8), [0]])))
-        lengths = edges[1::2] - edges[::2]
-        best = int(lengths.argmax())
-        return int(lengths[best]) + self.n - 1, self._sources[self._owner[places[edges[2 * best]]]]
+        for length, known, owner in self._tables:
+            if len(said) >= length and len(known):
+                hashes = rolling(words, length)
+                places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+                if (hit := known[places] == hashes).any():
+                    strange = np.concatenate([[0], np.cumsum(~self._covered(words, self._marks(tuple(own))))])
+                    hit &= strange[length:] > strange[:-length]
+                if hit.any():
+                    edges = np.flatnonzero(np.diff(np.concatenate([[0], hit.astype(np.int8), [0]])))
+                    runs = edges[1::2] - edges[::2]
+                    best = int(runs.argmax())
+                    return int(runs[best]) + length - 1, self._sources[owner[places[edges[2 * best]]]]
+        return 0, ""
 
     def _marks(self, own: tuple[str, ...]) -> Hashes:
         """Hashes of every OWN words in a row, sorted; of the newest ones kept, since an item has several samples."""

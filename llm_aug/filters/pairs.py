@@ -1,6 +1,6 @@
 """Simulated interactions: of known users, new to the log, weighted in (0, 1], each pair once, within the caps.
 
-Histories are judged as a whole (see `histories`), of reviews only whose they are: `merge` decides on their pairs.
+Histories are judged as a whole (see `histories`, `copied`), of reviews only whose they are: `merge` decides on pairs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import ClassVar
 
 from llm_aug.data import Pair, Sample, Verdict
 from llm_aug.filters import histories
-from llm_aug.filters.habits import Habits
+from llm_aug.filters.copied import copies
+from llm_aug.filters.habits import LIMITS, Habits
 from llm_aug.filters.reference import Reference, Threshold, threshold
 from llm_aug.filters.schema import PAIR_KINDS
 
@@ -43,11 +44,11 @@ class PairsConfig:
 @dataclass
 class Pairs:
     """Reasons: unknown_user, weight_out_of_range, in_train, below_floor, repeated_pair, over_user_cap, over_item_cap;
-    of histories also mixed_users, repeated_item, not_increasing, repeated_history; of those of invented users also
-    copied_history, odd_length, odd_popularity, odd_mix (score: what is odd).
+    of histories also mixed_users, repeated_item, not_increasing, repeated_history, copied_history (nearest: whose it
+    is); of those of invented users also odd_length, odd_popularity, odd_mix (score: what is odd).
 
     A sample of several pairs falls with any of them. Of a repeated pair or history the best weight stays, then the
-    first id. Two histories of a user may share items, but not all of them.
+    first id; earlier samples stand before all. Two histories of a user may share items, but not all of them.
     """
 
     reference: Reference
@@ -67,10 +68,8 @@ class Pairs:
 
     @cached_property
     def _limits(self) -> dict[str, Threshold]:
-        return {
-            name: threshold(getattr(self.config, name), measured.value, measured.source)
-            for name, measured in self._habits.measured.items()
-        }
+        given = {name: value for name in LIMITS if (value := getattr(self.config, name)) is not None}
+        return self._habits.measured | {name: threshold(value, value, "") for name, value in given.items()}
 
     def applies(self, sample: Sample) -> bool:
         return sample.kind in PAIR_KINDS or (sample.kind == "review" and bool(sample.interactions))
@@ -80,14 +79,14 @@ class Pairs:
         return histories.Log(self.reference.training.interactions)
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        invented = {
-            row: histories.story(sample)
-            for row, sample in enumerate(samples)
-            if sample.kind == "history" and sample.subject not in self._log.users
-        }
-        copied = {} if self.config.copies else histories.copies(invented, self._log)
+        stories = {row: histories.story(sample) for row, sample in enumerate(samples) if sample.kind == "history"}
+        known = {row: user for row in stories if (user := samples[row].subject) in self._log.users}
+        invented = {row: items for row, items in stories.items() if row not in known}
+        copied = {} if self.config.copies else copies(stories, self._log, known)
         self._invents = bool(invented)
         kept = _Kept(self.config)
+        for sample in filter(self.applies, self.reference.earlier):
+            kept.add(sample)
         verdicts: dict[int, Verdict] = {}
         for row in sorted(range(len(samples)), key=lambda row: (-samples[row].weight, samples[row].sample_id)):
             sample = samples[row]

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from llm_aug.errors import Unavailable
+from llm_aug.text import CJK
 
 PRESIDIO = (
     "CREDIT_CARD", "CRYPTO", "EMAIL_ADDRESS", "IBAN_CODE", "IP_ADDRESS", "MEDICAL_LICENSE", "PERSON", "PHONE_NUMBER",
@@ -19,6 +20,11 @@ PRESIDIO_SCORE = 0.5
 _STREET = (
     "Street|St|Avenue|Ave|Road|Rd|Boulevard|Blvd|Lane|Ln|Drive|Dr|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Highway|Hwy"
 )
+_YEAR = r"(?<=1)[5-9]\d\d\b|(?<=2)0\d\d\b"  # a number's digits after its first one
+_THE = r"(?<!\b[Tt]he \d)(?<!\b[Ii]n \d)(?<!\bof \d)"
+_THING = r"(?:[GMTK]B|Inch|Foot|Ft|Pack|Piece|Hard|Flash|Thumb|Way)\b"  # a drive, a square or a sign, and no street
+_TITLED = r"[^\W\d_a-z]"
+_APART = rf"(?!-)(?![^\W{CJK}])"  # no more letters of an alphabet; Chinese has no spaces
 
 
 def luhn(digits: str) -> bool:
@@ -87,16 +93,22 @@ RULES: Mapping[str, Sequence[Rule]] = {
             flags=re.I,
         ),
     ),
-    "card": (_rule(pattern=r"\d(?<![\w.-]\d)(?:[ -]?\d){12,18}(?![\w-])", holds=_is_card),),
+    "card": (_rule(pattern=rf"\d(?<![.-]\d)(?<![^\W{CJK}]\d)(?:[ -]?\d){{12,18}}{_APART}", holds=_is_card),),
     "iban": (_rule(pattern=r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", holds=_is_iban),),
     "phone": (
-        _rule(pattern=r"(?<![\w+])(?:\+|00)[1-9]\d{0,2}(?:[\s./-]{0,2}\(?\d{1,5}\)?){2,6}(?!\w)", holds=_is_phone),
+        _rule(
+            pattern=r"(?<![\w+])(?:\+|00)[1-9]\d{0,2}+(?:[\s./-]{0,2}+\(?+\d{1,5}+\)?+){2,6}+(?!\w)",
+            holds=_is_phone,
+        ),
         _rule(pattern=r"(?<![\w.-])(?:1[\s.-])?(?:\(\d{3}\)[\s.-]?|\d{3}[\s.-])\d{3}[\s.-]\d{4}(?![\w-])"),
         _rule(pattern=r"(?<![\w.-])0\d(?:[\s.-]\d{2}){4}(?![\w-])"),
         _rule(pattern=r"(?<![\w.-])\(?0\d{2,4}\)?[\s/-]\d{3,4}[\s-]?\d{3,4}(?![\w-])"),
+        _rule(pattern=r"[679](?<![\w.,-].)(?<!\d .)(?:\d\d \d{3} \d{3}|\d \d{3} \d\d \d\d)(?![\w-]| \d)"),
         _rule(
-            pattern=r"\b(?:tel(?:ephone)?|phone|mobile|cell|call|fax|whatsapp)\b[^\w\n+(]{0,3}"
-            r"(?:(?:me|us|at|on|no|number|is)\b[^\w\n+(]{0,3}){0,2}(?P<said>\+?\(?\d[\d ().-]{5,18}\d)(?!\w)",
+            pattern=rf"(?:\b(?:tel(?:ephone|[eé]fono|efon)?|t[eé]l[eé]phone|phone|mobile|m[oó]vil|handy|portable|cell|call"
+            r"|fax|whatsapp)\b|电话|電話|手机|手機|致电|拨打|热线)[^\w\n+(]{0,3}"
+            r"(?:(?:me|us|at|on|no|number|is|es|ist|est)\b[^\w\n+(]{0,3}){0,2}"
+            rf"(?P<said>\+?\(?\d[\d ().-]{{5,18}}\d)(?![^\W{CJK}])",
             holds=_is_phone,
             flags=re.IGNORECASE,
         ),
@@ -111,18 +123,27 @@ RULES: Mapping[str, Sequence[Rule]] = {
     ),
     "address": (
         _rule(
-            pattern=rf"\d(?<![\w.-]\d)\d{{0,4}}[A-Za-z]?,? (?:(?:[NSEW]\.?|[^\W\d_a-z][\w'’.]*) ){{1,3}}(?:{_STREET})\b"
+            pattern=rf"\d(?<![\w.-]\d)(?:{_THE}|(?!{_YEAR}))\d{{0,4}}[A-Za-z]?,? "
+            rf"(?:(?!{_THING})(?:[NSEW]\.?|{_TITLED}[\w'’.]*) ){{1,3}}(?:{_STREET})\b(?! (?:[Cc]ard|[Mm]at|[Ss]etting))"
         ),
         _rule(
             *("strasse", "str.", "gasse", "allee", "weg", "platz"),
-            pattern=r"\b[^\W\d_a-z][\w-]*(?:stra(?:ß|ss)e|str\.|gasse|allee|weg|platz)\s\d{1,4}\s?[a-z]?\b",
+            pattern=rf"\b{_TITLED}[\w-]{{0,40}}(?:stra(?:ß|ss)e|str\.|gasse|allee|weg"
+            r"|(?<!rbeits)(?<!peicher)(?<!itz)(?<!tell)(?<!teck)(?<!ark)(?<!chlaf)(?<!ager)platz)\s\d{1,4}\s?[a-z]?\b",
         ),
         _rule(
             *("rue", "avenue", "boulevard", "place", "chemin", "impasse"),
-            pattern=r"\b\d{1,4},? (?:bis )?(?:rue|avenue|boulevard|place|chemin|impasse) "
-            r"(?:d[eu]s? |de la |de l['’])?\w+",
+            pattern=r"\b\d{1,4},? (?:bis )?(?:(?:rue|avenue|boulevard|chemin|impasse) (?:d[eu]s? |de la |de l['’])?\w+"
+            rf"|place (?:d[eu]s? \w|de la |de l['’]|(?-i:(?<=place ){_TITLED})\w))\w*",
             flags=re.I,
         ),
+        _rule(
+            *("calle", "c/", "avenida", "avda", "plaza", "paseo", "carrer"),
+            pattern=r"\b(?:calle|c/|avenida|avda\.?|plaza|paseo|carrer) ?(?:de(?:l| la| los| las)? )?"
+            rf"(?-i:{_TITLED})\w+(?: \w+){{0,3}},? (?:n\.?[º°] ?)?\d{{1,4}}\b",
+            flags=re.I,
+        ),
+        _rule("号", "號", pattern=rf"[{CJK}]{{2,12}}(?:路|街|道|巷|弄)\d{{1,5}}[号號]"),
         _rule("box ", pattern=r"\bP\.? ?O\.? Box \d+", flags=re.IGNORECASE),
         _rule(pattern=r", (?P<said>[A-Z]{2} \d{5}(?:-\d{4})?)\b"),
     ),

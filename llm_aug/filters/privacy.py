@@ -29,10 +29,10 @@ class PrivacyConfig:
 
 @dataclass
 class Privacy:
-    """Reasons: personal_data (nearest is what was found), copied_ngram (nearest the item, score the words).
+    """Reasons: personal_data (nearest is what was found), copied_ngram (nearest the item, score the words, if `ngram`).
 
     What stands in the item's own catalogue row is public and may be said. Passages are of every text column of the
-    catalogue and of the log's reviews.
+    catalogue and of the log's reviews, of which a short one is a passage as a whole.
     """
 
     reference: Reference
@@ -64,15 +64,13 @@ class Privacy:
 
     @cached_property
     def _passages(self) -> Passages:
-        return Passages(self._training(), int(self.thresholds["ngram"].value))
+        return Passages(self._training(), int(self.thresholds["ngram"].value), self.reference.reviews)
 
     def _training(self) -> Iterator[tuple[str, str]]:
         for column in self._columns:
             values = (str(value) for part in self.reference.training.values(column) for value in part)
             yield from zip(self.reference.ids, values, strict=True)
-        log = self.reference.training.interactions
-        if "review" in log:
-            yield from zip(log["item_id"], map(str, log["review"]), strict=True)
+        yield from self.reference.reviews
 
     def _own(self, subject: str) -> list[str]:
         row = self.reference.row.get(subject)
@@ -94,5 +92,6 @@ class Privacy:
                 return Verdict(False, "personal_data", nearest=said)
         length, source = self._passages.longest(self.reference.read(text).split(), own)
         if length:
-            return Verdict(False, "copied_ngram", float(length), source)
+            score = float(length) if length >= self._passages.n else None
+            return Verdict(False, "copied_ngram", score, source)
         return Verdict(True)

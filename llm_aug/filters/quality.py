@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from llm_aug.data import Sample, Verdict
+from llm_aug.data import Sample, Verdict, item_text
+from llm_aug.filters.cues import MARKUP, REFUSAL, SPEAKING, Cue, matches, plain
 from llm_aug.filters.reference import FEWEST, Reference, Threshold, threshold
 from llm_aug.filters.schema import TEXT_KINDS
 from llm_aug.prompt import load_template, prompts_folder, styles
@@ -20,95 +21,6 @@ NGRAM = 3  # words, of which the share that comes again is measured
 SHORTEST = 2  # words of a review, a profile or a search query: only descriptions are measured on the catalogue's
 TIMES, LONGEST_LOOP = 5, 40  # how often a loop comes in a row; words of one round
 WHOLE = 0.95  # share of real descriptions that end whole, from which a sample has to
-_CANNOT = r"(?:can(?:no|['’])t|could(?: not|n['’]t)|wo(?:n['’]t)|will not|(?:am|['’]m) (?:unable|not able) to)"
-_WRITE = r"(?:assist|help|provide|fulfil|generate|write|create|rewrite|comply|answer|complete|produce)"
-_ORDERED = r"(?:previous|above|prior|earlier) (?:instructions?|prompts?|messages?)"
-_THING = r"(?:item|product|film|movie|book|text|description|passage|paragraph|review)"
-_OPENS = r"(?:\A|(?<=[.!?:\n])\s+)\W*"  # a sentence
-Cue = tuple[tuple[str, ...], re.Pattern[str]]
-
-
-def _cue(*hints: str, pattern: str) -> Cue:
-    """hints: a text without one of these, casefolded, is not searched: a tenth of the time of the pattern."""
-    return hints, re.compile(pattern, re.IGNORECASE | re.DOTALL)
-
-
-_REFUSAL = (
-    _cue("as a", pattern=r"\bas an? (?:ai|artificial intelligence|(?:large )?language model)\b"),
-    _cue("sorry", "afraid", pattern=rf"\bI(?:['’]m| am) (?:sorry|afraid)\b.{{0,60}}\b(?:{_CANNOT}|{_WRITE})\b"),
-    _cue(
-        "sorry", "apolog",
-        pattern=r"\A\W*(?:(?:I|we)(?:['’]m| am|['’]re| are)? )?(?:very |so )?(?:sorry|apolog\w+)\b"
-        r"[^.\n]{0,30}\b(?:but|I)\b",
-    ),
-    _cue(
-        "cannot", "can't", "can’t", "could not", "couldn", "won't", "won’t", "will not", "unable", "not able",
-        pattern=rf"\bI ?{_CANNOT} (?:\w+ly )?{_WRITE}\b",
-    ),
-    _cue(
-        "do not have", "don't have", "don’t have",
-        pattern=r"\bI (?:do not|don['’]t) have (?:access|enough|any|the) (?:\w+ )?"
-        r"(?:information|context|details|data)\b",
-    ),
-    _cue(
-        "against", "violate",
-        pattern=r"\b(?:against|violates?) (?:my|our|the) (?:\w+ )?(?:guidelines|policy|policies|programming)\b",
-    ),
-    _cue(
-        "please provide", "please share", "please give",
-        pattern=r"\bplease (?:provide|share|give) (?:me )?(?:with )?(?:the|more|an?) "
-        r"(?:item|description|text|details)\b",
-    ),
-)  # fmt: skip
-_SPEAKING = (
-    _cue(
-        "sure", "certainly", "of course", "okay",
-        pattern=r"\A\W*(?:sure|certainly|of course|okay)[,!.]? (?:here|i\b|let)",
-    ),
-    _cue(
-        "here's", "here’s", "here is", "here are",
-        pattern=r"\bhere(?:['’]s| is| are) (?:an?|the|your|my) (?:\w+ )?"
-        r"(?:re(?:writ|phras)\w+|paraphras\w+|description|version)\b",
-    ),
-    _cue(
-        "instruction", "prompt", "message",
-        pattern=rf"\b(?:ignore|disregard|forget) (?:all |any )?(?:of )?(?:the |your |my )?{_ORDERED}",
-    ),
-    _cue("system]", "user]", "assistant]", pattern=r"(?<!\w)\[/?(?:system|user|assistant)\]"),
-    _cue("system", "assistant", pattern=rf"{_OPENS}(?:system|assistant)\s*:\s"),
-    _cue(
-        "rewrite ", "rephrase ", "reword ", "paraphrase ", "summari", "condense ", "shorten ", "expand ", "describe ",
-        pattern=rf"{_OPENS}(?:please )?"
-        r"(?:re(?:write|phrase|word)|paraphrase|summari[sz]e|condense|shorten|expand|describe) "
-        rf"(?:the|this|each) (?:\w+ )?{_THING}\b",
-    ),
-    _cue(
-        "you are a",
-        pattern=r"\byou are an? (?:\w+[ ,]+){0,3}(?:assistant|chat ?bot|copywriter|(?:AI|language model)\b)",
-    ),
-    _cue(
-        "answer", "response", "output", "rewrite", "paraphrase",
-        pattern=r"\b(?:your|my) (?:answer|response|output|rewrite|paraphrase)\s*:",
-    ),
-    _cue(
-        "kept", "rewrote", "rewritten", "rephrased", "reworded", "paraphrased", "preserved",
-        pattern=r"\bI(?:['’]ve| have)? (?:kept|re(?:wrote|written|phrased|worded)|paraphrased|preserved) "
-        rf"(?:all |only |every |most )?(?:of )?(?:the |its )?(?:\w+ )?(?:facts?|details?|meaning|wording|{_THING})\b",
-    ),
-    _cue("requested", "instructed", pattern=r"\b(?:as|like) (?:you )?(?:requested|instructed)\W*\Z"),
-)  # fmt: skip
-_TAGS = (
-    "script|style|iframe|object|embed|form|input|svg|img|link|meta|html|head|body|title|div|span|table|tbody|t[drh]"
-    "|[uo]l|li|h[1-6]|p|br|hr|a|b|i|u|em|strong|font|item|description|text|facts"
-)
-_MARKUP = (
-    _cue(
-        "<", "&", "{", "}", "```", "javascript:",
-        pattern=rf"</?(?:{_TAGS})(?:[\s/][^<>]{{0,500}})?/?>|<script\b|javascript:|<!--"
-        r"|&(?:lt|gt|nbsp|quot|#x?\w{1,6});|\{\{|\}\}|\$\{|\{%|%\}|```"
-        r"|\{\s*[\"'][\w -]{1,40}[\"']\s*:|[\"']\s*\}\s*(?:\]|,|\Z)",
-    ),
-)  # fmt: skip
 _CHAT_HINTS = ("<", "[", "##")
 _RUN = re.compile(r"(\S)\1{9}", re.IGNORECASE)
 
@@ -189,18 +101,29 @@ class Quality:
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
         return [self._verdict(sample) for sample in samples]
 
-    def _not_prose(self, text: str, read: str, grams: Set[tuple[str, ...]]) -> str:
+    def _not_prose(self, sample: Sample, read: str, grams: Set[tuple[str, ...]]) -> str:
+        text = sample.text or ""
         small = text.casefold()
         if any(hint in text for hint in _CHAT_HINTS) and CHAT_TOKENS.search(text):
             return "leaked_instruction"
-        if _says(_SPEAKING, text, small):
+        if self._says(SPEAKING, sample, small):
             return "leaked_instruction"
         told = (sentence for gram in self._instructions.keys() & grams for sentence in self._instructions[gram])
         if any(f" {sentence} " in f" {read} " for sentence in told):
             return "leaked_instruction"
-        if _says(_REFUSAL, text, small):
+        if self._says(REFUSAL, sample, small):
             return "refusal"
-        return "markup" if _says(_MARKUP, text, small) else ""
+        return "markup" if self._says(MARKUP, sample, small) else ""
+
+    def _says(self, cues: Sequence[Cue], sample: Sample, small: str) -> bool:
+        """Whether the text has a cue in words that its item's row does not have: a song is "I Can't Help Myself"."""
+        found = set(matches(cues, sample.text or "", small))
+        own = self._own(sample.subject) if found else ""
+        return any(said not in own for said in found)
+
+    def _own(self, subject: str) -> str:
+        row = self.reference.row.get(subject)
+        return "" if row is None else plain(item_text(self.reference.item(row), self.reference.training.attributes))
 
     def _has_to_end(self, sample: Sample) -> bool:
         if sample.kind != "description":
@@ -214,12 +137,12 @@ class Quality:
         read = self.reference.read(text)
         said = read.split()
         count, grams = float(len(said)), _grams(said)
-        if reason := self._not_prose(text, read, grams):
+        if count > limits["max_words"].value:
+            return Verdict(False, "too_long", count)
+        if reason := self._not_prose(sample, read, grams):
             return Verdict(False, reason)
         if count < (limits["min_words"].value if kind == "description" else SHORTEST):
             return Verdict(False, "too_short", count)
-        if count > limits["max_words"].value:
-            return Verdict(False, "too_long", count)
         again = max(0, len(said) - NGRAM + 1) - len(grams)
         loops = 1.0 if is_looping(said, again) or _RUN.search(text) else _repeating(said, grams)
         if loops > limits["repetition"].value:
@@ -227,11 +150,6 @@ class Quality:
         if not is_whole(text.rstrip()) and self._has_to_end(sample):
             return Verdict(False, "truncated")
         return Verdict(True, score=loops)
-
-
-def _says(cues: Sequence[Cue], text: str, small: str) -> bool:
-    """small: the text, casefolded."""
-    return any(any(hint in small for hint in hints) and pattern.search(text) for hints, pattern in cues)
 
 
 def _grams(said: Sequence[str]) -> set[tuple[str, ...]]:

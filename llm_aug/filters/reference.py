@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -73,6 +73,13 @@ class Reference:
     def sources(self) -> Sequence[str]:
         """What a rewrite of each item starts from: its description, or its facts where there is none."""
         return self._told(lambda item: text if (text := str(item["description"])).strip() else self._facts_of(item))
+
+    @property
+    def reviews(self) -> Iterator[tuple[str, str]]:
+        """Of the log, each with the item it is about."""
+        log = self.training.interactions
+        if "review" in log:
+            yield from zip(log["item_id"], map(str, log["review"]), strict=True)
 
     def _told(self, tell: Callable[[Mapping[str, Any]], str]) -> Sequence[str]:
         return told(self.training, len(self.ids), tell)

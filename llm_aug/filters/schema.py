@@ -22,7 +22,9 @@ class SchemaConfig:
 
 @dataclass
 class Schema:
-    """Reasons: repeated_id, unknown_kind, bad_weight, no_text, unknown_item, no_interactions."""
+    """Reasons: repeated_id, unknown_kind, bad_weight, no_text, bad_text (a lone surrogate, which no file can hold),
+    unknown_item, no_interactions.
+    """
 
     reference: Reference
     config: SchemaConfig
@@ -36,15 +38,19 @@ class Schema:
         return True
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        """Of several sound samples under one id, the first by its content stays, whatever the order they come in."""
+        """Of several sound samples under one id, the first by its content stays, whatever the order they come in.
+
+        None does under the id of an earlier sample.
+        """
         ids, reasons = [], []
         for sample in samples:
             ids.append(sample.sample_id)
             reasons.append(self._fault(sample))
         sound = [row for row, reason in enumerate(reasons) if not reason]
+        taken = {sample.sample_id for sample in self.reference.earlier}
         counts = Counter(ids[row] for row in sound)
-        taken: set[str] = set()
-        for row in sorted((row for row in sound if counts[ids[row]] > 1), key=lambda row: repr(samples[row])):
+        again = [row for row in sound if counts[ids[row]] > 1 or ids[row] in taken]
+        for row in sorted(again, key=lambda row: repr(samples[row])):
             reasons[row] = "repeated_id" if ids[row] in taken else ""
             taken.add(ids[row])
         return [Verdict(not reason, reason) for reason in reasons]
@@ -56,6 +62,8 @@ class Schema:
             return "bad_weight"
         if sample.kind in (*TEXT_KINDS, "attributes") and not (sample.text or "").strip():
             return "no_text"
+        if not is_writable(sample.text or ""):
+            return "bad_text"
         if sample.kind in ("description", "attributes") and sample.subject not in self.reference.row:
             return "unknown_item"
         if sample.kind in PAIR_KINDS and not sample.interactions:
@@ -63,3 +71,13 @@ class Schema:
         if any(pair.item_id not in self.reference.row for pair in sample.interactions or ()):
             return "unknown_item"
         return ""
+
+
+def is_writable(said: str) -> bool:
+    if said.isascii():
+        return True
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
