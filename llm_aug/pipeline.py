@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -44,7 +45,7 @@ from llm_aug.learn import examples_of, finetune_options, learnt, shown_to
 from llm_aug.learn import tune_encoder as write_tuned_encoder
 from llm_aug.preview import preview as preview
 from llm_aug.seen import hashes_of, read_seen, write_seen
-from llm_aug.sources.samples import store_samples
+from llm_aug.sources.samples import read_samples, store_samples
 from llm_aug.splits import read_split, write_split
 from llm_aug.stage import Outcome, check, once, read_mark
 from llm_aug.stored import StoredDataset, read_training
@@ -185,7 +186,8 @@ def explain_sample(recipe: Recipe, samples: Path, split: Path, sample_id: str, o
     of = {"samples": content(samples_file(samples)), "split": split_content(split)}
     if any(made.get(name) != value for name, value in of.items()):
         raise InputError(f"{output} is no filter of {samples} and {split}; leave out --output to judge anew")
-    return explain.shown(explain.from_folder(output, sample_id), training)
+    earlier = chain(*map(read_samples, _kept_before(recipe)))
+    return explain.shown(explain.from_folder(output, sample_id, earlier), training)
 
 
 def _judged(recipe: Recipe, samples: Path, training: Dataset, folder: Path) -> filters.FilterResult:

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 from orchard import APPLE, WordCounts, catalogue, judge, pair, sample
+from test_stored_filter import split
 
+from llm_aug import pipeline
+from llm_aug.config import recipe_of
 from llm_aug.data import Dataset, Pair, Sample
 from llm_aug.errors import InputError
-from llm_aug.files import read_json, read_parquet
+from llm_aug.files import read_json, read_parquet, write_parquet
 from llm_aug.filters import FilterResult, explain, run
 from llm_aug.filters.borderline import Near
+from llm_aug.tables import samples_table
 
 NEAR_PEAR = "soft green fruit inside a garden basket hand"
 SAMPLES = [
@@ -148,3 +152,19 @@ def test_an_earlier_sample_is_the_neighbour_that_is_shown(tmp_path: Path) -> Non
     assert "repeat: nearest is sample a" in words
     assert "soft green fruit picked by hand" not in words
     assert words.count(APPLE) == 2  # its own words and those of the earlier one
+
+
+def test_a_finished_filter_shows_the_neighbour_from_an_earlier_run(tmp_path: Path) -> None:
+    text = "soft green fruit picked by hand"
+    runs = {
+        "first": [sample("one", "pear", text)],
+        "second": [sample("two", "pear", text), sample("new", "apple", APPLE)],
+    }
+    for name, samples in runs.items():
+        write_parquet(tmp_path / f"{name}.parquet", samples_table(samples))
+    place, second, kept = split(tmp_path / "split"), tmp_path / "second.parquet", tmp_path / "kept"
+    recipe = recipe_of(encoder="hash:64", filter={"repeat": {"against": [str(tmp_path / "first.parquet")]}})
+    pipeline.filter_samples(recipe, second, place, kept)
+    words = pipeline.explain_sample(recipe, second, place, "two", kept)
+    assert "repeat: nearest is sample one" in words
+    assert words.count(text) == 2
