@@ -25,6 +25,7 @@ from llm_aug.files import fingerprint, read_json, read_parquet, write_json, writ
 from llm_aug.progress import Meter
 from llm_aug.progress import say as say
 from llm_aug.signals import Interrupted, number_of, uninterrupted
+from llm_aug.text import encodable
 from llm_aug.watchdog import Watchdog
 
 SCHEMA = pa.schema(
@@ -109,10 +110,7 @@ class Answers:
     def add(self, key: str, prompt: Prompt, completion: Completion) -> Completion:
         """In memory until `write`. Returns it as it will be read: a lone surrogate, which no parquet file can hold,
         becomes a question mark."""
-        text = completion.text
-        if not text.isascii():
-            text = text.encode("utf-8", "replace").decode("utf-8")
-        kept = Completion(text, completion.finish, completion.n_tokens)
+        kept = Completion(encodable(completion.text), completion.finish, completion.n_tokens)
         with self._lock:
             self._held[key] = prompt_digest(prompt), kept
             self._unwritten[key] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, TypeVar, overload
 
@@ -54,6 +55,11 @@ def joined(parts: Sequence[Sequence[T]]) -> Sequence[T]:
         return parts[part][number - ends[part]]
 
     return Rows(get, range(ends[-1]))
+
+
+def renamed(samples: Sequence[Sample], prefix: str) -> Sequence[Sample]:
+    """With the prefix before each id."""
+    return Rows(lambda row: replace(one := samples[row], sample_id=prefix + one.sample_id), range(len(samples)))
 
 
 def told(dataset: Dataset, count: int, tell: Callable[[Mapping[str, Any]], str]) -> Sequence[str]:

@@ -6,9 +6,8 @@ train -> recommend
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,10 +16,10 @@ from eval import arguments, cold_start
 from eval.split import cut
 from llm_aug import filters, sources
 from llm_aug.answers import say
-from llm_aug.chosen import joined
+from llm_aug.chosen import joined, renamed
 from llm_aug.clean import CleanResult, clean, write_clean
 from llm_aug.config import Recipe
-from llm_aug.data import Dataset
+from llm_aug.data import Dataset, Sample
 from llm_aug.encoding import encode_ahead, encoder_of
 from llm_aug.errors import InputError, ShortOfTarget
 from llm_aug.files import sha256_file
@@ -186,15 +185,20 @@ def explain_sample(recipe: Recipe, samples: Path, split: Path, sample_id: str, o
     of = {"samples": content(samples_file(samples)), "split": split_content(split)}
     if any(made.get(name) != value for name, value in of.items()):
         raise InputError(f"{output} is no filter of {samples} and {split}; leave out --output to judge anew")
-    earlier = chain(*map(read_samples, _kept_before(recipe)))
-    return explain.shown(explain.from_folder(output, sample_id, earlier), training)
+    return explain.shown(explain.from_folder(output, sample_id, _earlier(recipe, read_samples)), training)
 
 
 def _judged(recipe: Recipe, samples: Path, training: Dataset, folder: Path) -> filters.FilterResult:
     """folder: on whose disk the samples lie as long as the result is used."""
     encoder = encoder_of(recipe, training)
-    earlier = joined([store_samples(path, folder) for path in _kept_before(recipe)])
+    earlier = _earlier(recipe, lambda path: store_samples(path, folder))
     return filters.run(store_samples(samples, folder), training, encoder, filter_options(recipe), earlier)
+
+
+def _earlier(recipe: Recipe, read: Callable[[Path], Sequence[Sample]]) -> Sequence[Sample]:
+    """What earlier runs kept, under ids such as earlier-1/ID: keys do not tell runs apart, and another run's sample
+    under the same key is another sample."""
+    return joined([renamed(read(path), f"earlier-{number}/") for number, path in enumerate(_kept_before(recipe), 1)])
 
 
 def _kept_before(recipe: Recipe) -> list[Path]:

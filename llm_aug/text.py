@@ -21,11 +21,19 @@ _ASCII_WORD = re.compile(r"\w+(?:'\w+)?", re.ASCII)
 ASCII_RUNS = {code: chr(code).lower() if chr(code).isalnum() or chr(code) == "_" else " " for code in range(128)}
 
 
+def is_encodable(text: str) -> bool:
+    """Whether it has no lone surrogate, which no file and no tokenizer takes."""
+    return encodable(text) == text
+
+
+def encodable(text: str) -> str:
+    """A question mark for each lone surrogate."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def one_line(text: str) -> str:
     """Without control characters and lone surrogates, every run of spaces and line ends a single space."""
-    if not text.isascii():
-        text = text.encode("utf-8", "replace").decode("utf-8")
-    return " ".join(_CONTROL.sub(" ", text).split())
+    return " ".join(_CONTROL.sub(" ", encodable(text)).split())
 
 
 def sentences(text: str) -> list[str]:

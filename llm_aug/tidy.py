@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from llm_aug.errors import InputError
 from llm_aug.files import parquet_batches, read_parquet
+from llm_aug.text import is_encodable
 
 ITEM_COLUMNS = ("item_id", "title", "description")
 INTERACTION_COLUMNS = ("user_id", "item_id", "timestamp", "rating", "weight", "is_synthetic")
@@ -100,7 +101,7 @@ def _strings(column: pd.Series) -> NDArray[np.object_]:
     try:
         "".join(found).encode()
     except UnicodeEncodeError:
-        row = next(row for row, value in enumerate(found, 1) if _unstorable(value))
+        row = next(row for row, value in enumerate(found, 1) if not is_encodable(value))
         raise InputError(f"column {column.name!r}, row {row}: a lone surrogate is no text; run prepare first") from None
     return np.array(found, dtype=object)
 
@@ -113,10 +114,6 @@ def _string(value: Any) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     return str(value)
-
-
-def _unstorable(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _seconds(column: pd.Series) -> Any:

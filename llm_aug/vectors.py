@@ -27,6 +27,7 @@ from llm_aug.neighbours import Vectors as Vectors
 from llm_aug.neighbours import finite as finite
 from llm_aug.neighbours import nearest as nearest
 from llm_aug.neighbours import unit as unit
+from llm_aug.text import encodable
 
 LOG = logging.getLogger(__name__)
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -45,7 +46,7 @@ class Encoder(Protocol):
 
 def _clean(texts: Sequence[str]) -> list[str]:
     """Cut, stripped and without lone surrogates, which tokenizers refuse."""
-    return [text[:LONGEST].encode("utf-8", "replace").decode("utf-8").strip() for text in texts]
+    return [encodable(text[:LONGEST]).strip() for text in texts]
 
 
 @dataclass

@@ -142,14 +142,14 @@ def test_thresholds_are_told_with_their_sources_and_their_neighbours(result: Fil
 
 
 def test_an_earlier_sample_is_the_neighbour_that_is_shown(tmp_path: Path) -> None:
-    earlier = [sample("a", "apple", APPLE)]
+    earlier = [sample("old/a", "apple", APPLE)]
     asked = [sample("b", "apple", APPLE + "!"), sample("a", "pear", "soft green fruit picked by hand")]
     result = run(asked, catalogue(), WordCounts(), earlier=earlier)
-    assert result.dropped_by == ("repeat", "schema")
+    assert result.dropped_by[0] == "repeat"
     result.write(tmp_path)
     words = told(result, "b")
     assert explain.shown(explain.from_folder(tmp_path, "b", earlier), catalogue()) == words
-    assert "repeat: nearest is sample a" in words
+    assert "repeat: nearest is sample old/a" in words
     assert "soft green fruit picked by hand" not in words
     assert words.count(APPLE) == 2  # its own words and those of the earlier one
 
@@ -166,5 +166,18 @@ def test_a_finished_filter_shows_the_neighbour_from_an_earlier_run(tmp_path: Pat
     recipe = recipe_of(encoder="hash:64", filter={"repeat": {"against": [str(tmp_path / "first.parquet")]}})
     pipeline.filter_samples(recipe, second, place, kept)
     words = pipeline.explain_sample(recipe, second, place, "two", kept)
-    assert "repeat: nearest is sample one" in words
+    assert "repeat: nearest is sample earlier-1/one" in words
     assert words.count(text) == 2
+
+
+def test_another_run_under_the_same_keys_is_judged_by_what_it_says(tmp_path: Path) -> None:
+    first = [sample("key/1", "pear", "soft green fruit picked by hand"), sample("key/2", "apple", APPLE)]
+    second = [sample("key/1", "pear", "a sweet pear, green and soft"), sample("key/2", "apple", APPLE)]
+    for name, samples in {"first": first, "second": second}.items():
+        write_parquet(tmp_path / f"{name}.parquet", samples_table(samples))
+    recipe = recipe_of(encoder="hash:64", filter={"repeat": {"against": [str(tmp_path / "first.parquet")]}})
+    pipeline.filter_samples(recipe, tmp_path / "second.parquet", split(tmp_path / "split"), tmp_path / "kept")
+    dropped = read_parquet(tmp_path / "kept" / "dropped.parquet")
+    assert "repeated_id" not in dropped["reason"].to_pylist()
+    told_of = dict(zip(dropped["sample_id"].to_pylist(), dropped["nearest"].to_pylist(), strict=True))
+    assert told_of["key/2"] == "earlier-1/key/2"

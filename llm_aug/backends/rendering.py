@@ -14,6 +14,7 @@ from jinja2 import TemplateError
 
 from llm_aug.data import Prompt
 from llm_aug.errors import InputError
+from llm_aug.text import is_encodable
 
 _MARK = "§"
 
@@ -51,7 +52,7 @@ class Rendering:
         """An empty row for a prompt that is no valid Unicode (a lone surrogate)."""
         rows: list[list[int]] = [[] for _ in prompts]
         texts = {row: self.text(prompt) for row, prompt in enumerate(prompts)}
-        texts = {row: text for row, text in texts.items() if _encodable(text)}
+        texts = {row: text for row, text in texts.items() if is_encodable(text)}
         if texts:
             ids = self._tokens(list(texts.values()), special=not self.chat)
             rows_ids = zip(texts, ids, strict=True)
@@ -63,7 +64,7 @@ class Rendering:
     def answer_ids(self, answer: str) -> list[int]:
         """Tokens of an answer without its end; empty for one that is no valid Unicode."""
         answer = self._broken(answer)
-        if not _encodable(answer):
+        if not is_encodable(answer):
             return []
         ending, joint, alone = self._tokens([self._ending, self._ending + answer, answer], special=False)
         aligned = bool(ending) and joint[: len(ending)] == ending
@@ -112,11 +113,3 @@ class Rendering:
         special = set(first) & {*eos_ids, *self.tokenizer.all_special_ids, *self.tokenizer.added_tokens_decoder}
         eos = self.tokenizer.eos_token_id
         return first if special else ([] if eos is None else [eos])
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

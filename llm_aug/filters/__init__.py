@@ -31,6 +31,7 @@ from llm_aug.filters.verdicts import UNASKED, Said
 from llm_aug.registry import check_options, named
 from llm_aug.results import grouped
 from llm_aug.tables import SAMPLE_SCHEMA, VERDICT_FIELDS, dropped_table, samples_table
+from llm_aug.text import encodable
 from llm_aug.vectors import Encoder
 
 # In this order: the cheap ones first, so that what they drop is never encoded; `repeat` last, since it compares
@@ -190,10 +191,8 @@ class FilterResult:
 
 
 def _writable(sample: Sample, verdict: Verdict) -> tuple[Sample, Verdict]:
-    """A question mark for each lone surrogate, which Parquet cannot hold."""
-    if verdict.reason == "bad_text" and sample.text is not None:
-        sample = replace(sample, text=sample.text.encode("utf-8", "replace").decode("utf-8"))
-    return sample, verdict
+    """As Parquet can hold it."""
+    return sample if sample.text is None else replace(sample, text=encodable(sample.text)), verdict
 
 
 def _write(path: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:

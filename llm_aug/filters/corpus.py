@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -143,14 +143,10 @@ def _texts(kind: str, samples: Sequence[Sample], reference: Reference) -> Report
 def _pairs(kind: str, samples: Sequence[Sample], reference: Reference) -> Report:
     """length: interactions of one sample (of one user, in the real log)."""
     log, popular = reference.training.interactions, _popularity(reference)
-    sides = {
-        "synthetic": [pair.item_id for sample in samples for pair in sample.interactions or ()],
-        "real": list(log["item_id"]),
-    }
-    lengths = {
-        "synthetic": [len(sample.interactions or ()) for sample in samples],
-        "real": list(log.groupby("user_id").size()),
-    }
+    made = [[(pair.user_id, pair.item_id) for pair in sample.interactions or ()] for sample in samples]
+    pairs = list(chain.from_iterable(made))
+    sides = {"synthetic": [item for _, item in pairs], "real": list(log["item_id"])}
+    lengths = {"synthetic": list(map(len, made)), "real": list(log.groupby("user_id").size())}
     told: Report = {"samples": len(samples), "coverage": len(set(sides["synthetic"])) / len(reference.ids)}
     told["popularity_drift"] = drift(*([popular[item] for item in items] for items in sides.values()))
     if kind == "history":
@@ -160,22 +156,30 @@ def _pairs(kind: str, samples: Sequence[Sample], reference: Reference) -> Report
         told[side] = {"interactions": len(items), "gini": gini(counts.to_numpy())}
         if kind == "history" and lengths[side]:
             told[side]["length"] = float(np.mean(lengths[side]))
-    return _rounded(told | _taste(kind, samples, reference))
+    compared = _histories(samples, reference) if kind == "history" else _suited(pairs, reference)
+    return _rounded(told | compared)
 
 
-def _taste(kind: str, samples: Sequence[Sample], reference: Reference) -> Report:
-    log = reference.training.interactions
-    if kind == "history":
-        users = log["user_id"].unique()
-        size = min(TASTES, len(samples), len(users))
-        some, others = _drawn(size, len(samples), kind, "new"), _drawn(size, len(users), kind, "real")
-        synthetic, real = tastes.of_histories(chosen(samples, some), users[others].tolist(), reference)
-    else:
-        made = [(pair.user_id, pair.item_id) for sample in samples for pair in sample.interactions or ()]
-        size = min(TASTES, len(made), len(log))
-        some, others = _drawn(size, len(made), kind, "new"), _drawn(size, len(log), kind, "real")
-        known = log[["user_id", "item_id"]].iloc[others].itertuples(index=False, name=None)
-        synthetic, real = tastes.of_pairs([made[row] for row in some], list(known), reference)
+def _histories(samples: Sequence[Sample], reference: Reference) -> Report:
+    users = reference.training.interactions["user_id"].unique()
+    some, others = _both(len(samples), len(users), "history")
+    return _told_apart(*tastes.of_histories(chosen(samples, some), users[others].tolist(), reference), len(some))
+
+
+def _suited(pairs: Sequence[tuple[str, str]], reference: Reference) -> Report:
+    log = reference.training.interactions[["user_id", "item_id"]]
+    some, others = _both(len(pairs), len(log), "interactions")
+    known = list(log.iloc[others].itertuples(index=False, name=None))
+    return _told_apart(*tastes.of_pairs([pairs[row] for row in some], known, reference), len(some))
+
+
+def _both(made: int, real: int, kind: str) -> tuple[list[int], list[int]]:
+    """As many rows of either, TASTES at most."""
+    size = min(TASTES, made, real)
+    return _drawn(size, made, kind, "new"), _drawn(size, real, kind, "real")
+
+
+def _told_apart(synthetic: tastes.Side, real: tastes.Side, size: int) -> Report:
     return {"compared": size, "auc": tell_apart(synthetic.rows, real.rows, [*synthetic.subjects, *real.subjects])}
 
 

@@ -125,7 +125,7 @@ MARKUP = (
 
 
 def matches(cues: Sequence[Cue], text: str, small: str) -> Iterator[str]:
-    """What the cues find, by `_plain`. small: the text, casefolded."""
+    """What the cues find, by `plain`. small: the text, casefolded."""
     for hints, pattern in cues:
         if any(hint in small for hint in hints):
             yield from (plain(found[0]) for found in pattern.finditer(text))

@@ -50,7 +50,7 @@ def from_result(result: FilterResult, sample_id: str) -> Explained:
     verdicts = {step: said[row] or Verdict(True) for step, said in result.said.items()}
     said = {step: Said(verdict.score, verdict.nearest) for step, verdict in verdicts.items()}
     near = {one.nearest for one in said.values()}
-    every = chain(result.samples, result.reference.earlier)  # under one id the earlier one was kept
+    every = chain(result.samples, result.reference.earlier)
     others = {sample.sample_id: sample for sample in every if sample.sample_id in near}
     encoder, reason = result.reference.encoder.name, result.verdict(row).reason
     return Explained(result.samples[row], said, result.dropped_by[row], reason, result.thresholds, others, encoder)

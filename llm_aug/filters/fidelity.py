@@ -78,9 +78,8 @@ class Fidelity:
         vectors = reference.encode([" ".join(sentences(reference.descriptions[row])[::2]) for row in drawn])
         usable = finite(vectors)
         if not usable.any():
-            return Threshold(MARGIN, "default: no real description has a vector"), Threshold(
-                FLOOR, "default: as margin"
-            )
+            none = "default: no real description has a vector"
+            return Threshold(MARGIN, none), Threshold(FLOOR, none)
         faces = [self._margins(vectors[usable], drawn[usable], base) for base in reference.faces]
         words = f"{QUANTILE:.0%} quantile of {usable.sum()} real descriptions with every second sentence"
         margin = float(np.quantile(np.maximum(*(margins for margins, *_ in faces)), QUANTILE))

@@ -76,19 +76,26 @@ class Passages:
         to text.
         """
         words = word_hashes(said)
-        for length, known, owner in self._tables:
-            if len(said) >= length and len(known):
-                hashes = rolling(words, length)
-                places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-                if (hit := known[places] == hashes).any():
-                    strange = np.concatenate([[0], np.cumsum(~self._covered(words, self._marks(tuple(own))))])
-                    hit &= strange[length:] > strange[:-length]
-                if hit.any():
-                    edges = np.flatnonzero(np.diff(np.concatenate([[0], hit.astype(np.int8), [0]])))
-                    runs = edges[1::2] - edges[::2]
-                    best = int(runs.argmax())
-                    return int(runs[best]) + length - 1, self._sources[owner[places[edges[2 * best]]]]
-        return 0, ""
+        found = (self._longest(words, table, own) for table in self._tables)
+        return next((one for one in found if one[0]), (0, ""))
+
+    def _longest(self, words: Hashes, table: Table, own: Sequence[str]) -> tuple[int, str]:
+        """Of the passages of one table; words: hashes of the text's."""
+        length, known, owner = table
+        if len(words) < length or not len(known):
+            return 0, ""
+        hashes = rolling(words, length)
+        places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        hit = known[places] == hashes
+        if hit.any():
+            strange = np.concatenate([[0], np.cumsum(~self._covered(words, self._marks(tuple(own))))])
+            hit &= strange[length:] > strange[:-length]
+        if not hit.any():
+            return 0, ""
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], hit.astype(np.int8), [0]])))
+        runs = edges[1::2] - edges[::2]
+        best = int(runs.argmax())
+        return int(runs[best]) + length - 1, self._sources[owner[places[edges[2 * best]]]]
 
     def _marks(self, own: tuple[str, ...]) -> Hashes:
         """Hashes of every OWN words in a row, sorted; of the newest ones kept, since an item has several samples."""

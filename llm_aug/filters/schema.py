@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from llm_aug.data import KINDS, Sample, Verdict
 from llm_aug.filters.reference import Reference, Threshold
+from llm_aug.text import is_encodable
 
 TEXT_KINDS = ("description", "review", "profile")
 PAIR_KINDS = ("interactions", "history")
@@ -38,19 +39,15 @@ class Schema:
         return True
 
     def judge(self, samples: Sequence[Sample]) -> list[Verdict]:
-        """Of several sound samples under one id, the first by its content stays, whatever the order they come in.
-
-        None does under the id of an earlier sample.
-        """
+        """Of several sound samples under one id, the first by its content stays, whatever the order they come in."""
         ids, reasons = [], []
         for sample in samples:
             ids.append(sample.sample_id)
             reasons.append(self._fault(sample))
         sound = [row for row, reason in enumerate(reasons) if not reason]
-        taken = {sample.sample_id for sample in self.reference.earlier}
         counts = Counter(ids[row] for row in sound)
-        again = [row for row in sound if counts[ids[row]] > 1 or ids[row] in taken]
-        for row in sorted(again, key=lambda row: repr(samples[row])):
+        taken: set[str] = set()
+        for row in sorted((row for row in sound if counts[ids[row]] > 1), key=lambda row: repr(samples[row])):
             reasons[row] = "repeated_id" if ids[row] in taken else ""
             taken.add(ids[row])
         return [Verdict(not reason, reason) for reason in reasons]
@@ -62,7 +59,7 @@ class Schema:
             return "bad_weight"
         if sample.kind in (*TEXT_KINDS, "attributes") and not (sample.text or "").strip():
             return "no_text"
-        if not is_writable(sample.text or ""):
+        if not is_encodable(sample.text or ""):
             return "bad_text"
         if sample.kind in ("description", "attributes") and sample.subject not in self.reference.row:
             return "unknown_item"
@@ -71,13 +68,3 @@ class Schema:
         if any(pair.item_id not in self.reference.row for pair in sample.interactions or ()):
             return "unknown_item"
         return ""
-
-
-def is_writable(said: str) -> bool:
-    if said.isascii():
-        return True
-    try:
-        said.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
