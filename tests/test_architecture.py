@@ -111,9 +111,9 @@ def llm_aug(*modules: str) -> tuple[str, ...]:
 
 def test_data_and_what_lies_below_it() -> None:
     assert offenders(["llm_aug.data"], llm_aug("errors", "files", "tidy")) == []
-    assert offenders(["llm_aug.tidy"], llm_aug("errors", "files")) == []
+    assert offenders(["llm_aug.tidy"], llm_aug("errors", "files", "text")) == []
     assert offenders(["llm_aug.files"], llm_aug("errors")) == []
-    assert offenders(["llm_aug.errors", "llm_aug.seeds"], ()) == []
+    assert offenders(["llm_aug.errors", "llm_aug.seeds", "llm_aug.text"], ()) == []
 
 
 def test_the_recommenders_know_the_data_and_the_vectors_alone() -> None:

@@ -198,7 +198,7 @@ def answered(folder: Path) -> list[int]:
 
 @pytest.mark.parametrize(
     ("signals", "code"),
-    [([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGTERM, signal.SIGINT, signal.SIGINT], 143)],
+    [([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGINT, signal.SIGTERM, signal.SIGTERM], 130)],
 )
 def test_a_stopped_generation_says_how_far_it_got_and_goes_on(
     split: Path, tmp_path: Path, signals: list[signal.Signals], code: int

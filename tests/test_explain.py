@@ -166,7 +166,7 @@ def test_a_finished_filter_shows_the_neighbour_from_an_earlier_run(tmp_path: Pat
     recipe = recipe_of(encoder="hash:64", filter={"repeat": {"against": [str(tmp_path / "first.parquet")]}})
     pipeline.filter_samples(recipe, second, place, kept)
     words = pipeline.explain_sample(recipe, second, place, "two", kept)
-    assert "repeat: nearest is sample earlier-1/one" in words
+    assert "repeated_text, score 1.000, nearest earlier-1/one" in words
     assert words.count(text) == 2
 
 
