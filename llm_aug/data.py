@@ -111,11 +111,16 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Sampling:
-    """max_tokens: new tokens at most. temperature 0 is greedy. top_p: nucleus mass."""
+    """max_tokens: new tokens at most. temperature 0 is greedy. top_p: nucleus mass.
+
+    no_repeat_ngram_size: tokens of a run that an answer holds once at most, or as often as its prompt does; 0: any may
+    come again. Models that run in this process keep to it; servers and vLLM have no such thing.
+    """
 
     temperature: float = 0.8
     top_p: float = 0.95
     max_tokens: int = 96
+    no_repeat_ngram_size: int = 0
 
 
 @dataclass(frozen=True)

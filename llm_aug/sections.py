@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from dataclasses import MISSING, asdict, fields
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
@@ -22,8 +22,9 @@ STRICT = ConfigDict(extra="forbid", frozen=True)
 LEARNT = ("judge", *TASKS)
 # Of a task: what it is, and what the recipe or the split says.
 GIVEN = ("kind", "stage", "seed", "items")
-# Where it is not that of Sampling. A rewrite repeats names and numbers: at 0.8 a small model misspells many of them.
-TEMPERATURES = {"rewrite": 0.3}
+# Where it is not Sampling(). A rewrite repeats names and numbers, of which a small model misspells many at 0.8, and may
+# be as long as the text that is shown.
+DRAWN = {"rewrite": Sampling(temperature=0.3, max_tokens=256, no_repeat_ngram_size=8)}
 
 
 class Section(BaseModel):
@@ -104,14 +105,15 @@ class Finetune(FinetuneOptions):
 class Asked(Section):
     """A task put to the model, and how its answers are drawn. Its other keys are the task's own options."""
 
-    temperature: float = Field(Sampling().temperature, ge=0)
-    top_p: float = Field(Sampling().top_p, gt=0, le=1)
-    max_tokens: int = Field(Sampling().max_tokens, ge=1)
-    tries: int = Field(1, ge=1)
+    temperature: Annotated[float, Field(ge=0)] = Sampling().temperature
+    top_p: Annotated[float, Field(gt=0, le=1)] = Sampling().top_p
+    max_tokens: Annotated[int, Field(ge=1)] = Sampling().max_tokens
+    no_repeat_ngram_size: Annotated[int, Field(ge=0)] = Sampling().no_repeat_ngram_size
+    tries: Annotated[int, Field(ge=1)] = 1
 
     @property
     def sampling(self) -> Sampling:
-        return Sampling(self.temperature, self.top_p, self.max_tokens)
+        return Sampling(self.temperature, self.top_p, self.max_tokens, self.no_repeat_ngram_size)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -126,8 +128,8 @@ def asked_section(task: str) -> Any:
     own: dict[str, Any] = {
         field.name: (hints[field.name], _default(field)) for field in fields(kind) if field.name not in GIVEN
     }
-    if task in TEMPERATURES:
-        own["temperature"] = (float, Field(TEMPERATURES[task], ge=0))
+    limits = get_type_hints(Asked, include_extras=True)
+    own |= {name: (limits[name], value) for name, value in asdict(DRAWN.get(task, Sampling())).items()}
     return create_model(task.capitalize(), __base__=Asked, **own)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +79,7 @@ def test_every_request_becomes_a_stamped_sample(tmp_path: Path) -> None:
     origin = sample.origin
     assert (origin.generator, origin.parents) == ("rewrite/describe", (sample.subject,))
     assert (origin.model, origin.revision, origin.adapter, origin.split_hash) == ("counting", "1", "a1", "s1")
-    assert json.loads(origin.sampling) == {"temperature": 0.8, "top_p": 0.95, "max_tokens": 8}
+    assert json.loads(origin.sampling) == asdict(OPTIONS.sampling)
     assert origin.prompt_hash == TASK.prompt_hash
     assert str(origin.seed) in str(sample.text)
 

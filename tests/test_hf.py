@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from llm_aug.backends import completed, load_llm
 from llm_aug.backends import decode as decode_module
 from llm_aug.backends.hf import HF
 from llm_aug.backends.rendering import Rendering
+from llm_aug.backends.repeats import runs
 from llm_aug.backends.states import CausalState
 from llm_aug.data import Prompt, Sampling
 from llm_aug.errors import InputError
@@ -55,7 +57,11 @@ def plain_score(llm: HF, prompt: Prompt, continuation: str) -> float:
     return float(logits.log_softmax(-1)[range(len(answer)), answer].sum())
 
 
-@pytest.mark.parametrize("sampling", [Sampling(0.0, 1.0, 10), Sampling(1.0, 0.9, 10)], ids=["greedy", "sampled"])
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(0.0, 1.0, 10), Sampling(1.0, 0.9, 10), Sampling(0.0, 1.0, 10, 2)],
+    ids=["greedy", "sampled", "once"],
+)
 def test_text_does_not_depend_on_batch_size_or_order(llm: HF, sampling: Sampling) -> None:
     prompts, seeds = MIXED * 4, list(range(64))
     alone = [completed(llm, [prompt], sampling, [seed])[0] for prompt, seed in zip(prompts, seeds, strict=True)]
@@ -77,6 +83,22 @@ def test_greedy_equals_generate(llm: HF) -> None:
     )[0]
     new = expected[1:] if llm.engine.seq2seq else expected[len(ids) :]
     assert completed(llm, MIXED[3:4], Sampling(0.0, 1.0, 8), [0])[0].text == llm.engine.rendering.answer_text(new)
+
+
+def test_no_run_is_written_more_often_than_the_prompt_has_it(llm: HF, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm.engine.rendering, "answer_text", lambda ids: " ".join(map(str, ids)))
+    prompts = llm.engine.rendering.prompt_ids(MIXED)
+
+    def too_often(size: int) -> list[tuple[int, ...]]:
+        answers = completed(llm, MIXED, Sampling(0.0, 1.0, 40, size), [0] * len(MIXED))
+        found = []
+        for prompt, answer in zip(prompts, answers, strict=True):
+            known, said = Counter(runs(prompt, 2)), Counter(runs([*map(int, answer.text.split())], 2))
+            found += [run for run, count in said.items() if count > max(1, known[run])]
+        return found
+
+    assert too_often(0)
+    assert not too_often(2)
 
 
 def test_finish_says_whether_the_model_ended(llm: HF) -> None:

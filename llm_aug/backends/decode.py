@@ -17,6 +17,7 @@ from llm_aug.backends import draw
 from llm_aug.backends.batching import is_memory_error, release_memory
 from llm_aug.backends.loading import Engine
 from llm_aug.backends.prefixes import State, Tokens, read_prompts
+from llm_aug.backends.repeats import Repeats, without
 from llm_aug.backends.states import CausalState
 from llm_aug.backends.trie import LineAnswer, masked
 from llm_aug.data import Completion, Sampling
@@ -62,8 +63,8 @@ def decode(
 class _Work:
     """The rows in flight. state: what the model remembers of them. logits: of their next tokens. written: so far.
 
-    answers: where they write known lines, what of them. ended: rows that are done, also where the step in which they
-    ended could not be finished.
+    answers: where they write known lines, what of them. repeats: else, what they may not say again. ended: rows that
+    are done, also where the step in which they ended could not be finished.
     """
 
     engine: Engine
@@ -74,6 +75,7 @@ class _Work:
     rows: list[int] = field(default_factory=list)
     written: dict[int, Tokens] = field(default_factory=dict)
     answers: dict[int, LineAnswer] = field(default_factory=dict)
+    repeats: dict[int, Repeats] = field(default_factory=dict)
     state: State | None = None
     logits: Tensor | None = None
     ended: list[Ended] = field(default_factory=list)
@@ -102,6 +104,8 @@ class _Work:
         logits = self.logits
         if self.begun is not None:
             logits = masked(logits, [self.answers[row] for row in self.rows])
+        elif self.repeats:
+            logits = without(logits, [self.repeats[row] for row in self.rows])
         tokens = draw.next_tokens(logits, self.sampling, keys, steps).tolist()
         going = []
         for place, (row, token) in enumerate(zip(self.rows, tokens, strict=True)):
@@ -111,6 +115,7 @@ class _Work:
             else:
                 self.ended.append((row, _completion(self.engine, self.written.pop(row), finish)))
                 self.answers.pop(row, None)
+                self.repeats.pop(row, None)
         if not going:
             self.rows, self.state, self.logits = [], None, None
             return
@@ -134,6 +139,8 @@ class _Work:
             self.written |= {row: [] for row in new}
             if self.begun is not None:
                 self.answers |= {row: self.begun(row) for row in new}
+            elif size := self.sampling.no_repeat_ngram_size:
+                self.repeats |= {row: Repeats(self.prompts[row], size) for row in new}
 
     def _finish(self, row: int, token: int) -> Literal["stop", "length", "error"] | None:
         """How the row ends with this token; None where it goes on."""
@@ -142,6 +149,8 @@ class _Work:
         if token in self.engine.rendering.ends:
             return "stop"
         self.written[row].append(token)
+        if row in self.repeats:
+            self.repeats[row].write(token)
         if row in self.answers:
             self.answers[row].write(token)
             if self.answers[row].over:
@@ -156,7 +165,7 @@ class _Work:
         done = {row for row, _ in self.ended}
         rows = sorted({*self.rows, *admitted} - done, key=lambda row: (-len(self.prompts[row]), row))
         self.state = self.logits = None
-        self.rows, self.written, self.answers = [], {}, {}
+        self.rows, self.written, self.answers, self.repeats = [], {}, {}, {}
         release_memory()
         if len(rows) > 1 or done:
             self.engine.budget.shrink(max(map(self.cost, rows), default=1), len(rows) + len(done))
