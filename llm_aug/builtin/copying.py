@@ -22,6 +22,7 @@ DISTANCES = (1, 2, 3)  # of the tokens that the heads of the first layer tell
 FINDERS = 3  # heads of the second layer, which go by one, two and three tokens
 ROPE_THETA = 1e10  # so that over a prompt's length SLOW of the frequencies are too slow to matter
 SLOW = 0.75
+TOLD = 0.5  # of a head's size: of the token before so many numbers are told, and written where they are in the way
 
 Parts = dict[str, torch.Tensor]
 
@@ -41,7 +42,8 @@ def start_copying(model: LlamaForCausalLM) -> None:
         raise InputError(f"copying heads need two layers, {heads} heads and attention biases; change the recipe")
     size = config.hidden_size // config.num_attention_heads
     half = size // 2
-    token, *before = _directions(config.hidden_size, size, 1 + len(DISTANCES))
+    told = round(TOLD * size)
+    token, *before = _directions(config.hidden_size, told, 1 + len(DISTANCES))
     first, second = (model.model.layers[i].self_attn for i in (0, 1))
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(EMBEDDING / config.initializer_range)
@@ -54,8 +56,10 @@ def start_copying(model: LlamaForCausalLM) -> None:
             first.k_proj.bias[start + fast] = SHARPNESS
             first.q_proj.bias[start + fast] = SHARPNESS * torch.cos(distance * frequencies)
             first.q_proj.bias[start + fast + half] = -SHARPNESS * torch.sin(distance * frequencies)
-            first.v_proj.weight[rows] = token
-            first.o_proj.weight[:, rows] = BEFORE * EMBEDDING * written.T
+            first.v_proj.weight[rows] = 0
+            first.v_proj.weight[start : start + told] = token
+            first.o_proj.weight[:, rows] = 0
+            first.o_proj.weight[:, start : start + told] = BEFORE * EMBEDDING * written.T
         first_slow = half - int(SLOW * half)
         slow = torch.cat([torch.arange(first_slow, half), torch.arange(half + first_slow, size)])
         steps = list(zip([token, *before], before, strict=False))  # what is asked, and where a key holds it
@@ -65,7 +69,7 @@ def start_copying(model: LlamaForCausalLM) -> None:
             second.k_proj.weight[rows] = 0
             for turn, (asked, held) in enumerate(steps[: head + 1]):
                 places = slow[turn :: head + 1]
-                parts = (head * len(places) + torch.arange(len(places))) % size
+                parts = (head * len(places) + torch.arange(len(places))) % told
                 second.q_proj.weight[start + places] = MATCH * asked[parts]
                 second.k_proj.weight[start + places] = MATCH * held[parts]
             second.v_proj.weight[rows] = value

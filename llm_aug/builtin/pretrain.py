@@ -81,7 +81,7 @@ def work_folder(work: Path, corpus_folder: Path, recipe: Recipe) -> Path:
     wordings = [load_template(task, style).hash for task, style in corpus.TEMPLATES]
     mixed = [corpus.PROSE, str(corpus.TASKS), packing.PROMPT_WEIGHT, packing.TEXT_WEIGHT, packing.VERDICT_WEIGHT]
     mixed += [copying.SHARPNESS, copying.EMBEDDING, copying.MATCH, copying.BEFORE, copying.COPY]
-    mixed += [*copying.DISTANCES, copying.FINDERS, copying.ROPE_THETA, copying.SLOW]
+    mixed += [*copying.DISTANCES, copying.FINDERS, copying.ROPE_THETA, copying.SLOW, copying.TOLD]
     mixed += [lessons.SPECIFIED, specifications.MOST, examples.ANSWER_CHARACTERS]
     folder = work / fingerprint([asdict(recipe), mixed, files, wordings])
     folder.mkdir(parents=True, exist_ok=True)
