@@ -10,11 +10,9 @@ from llm_aug.builtin import cleaning, lessons
 from llm_aug.builtin.examples import Document
 from llm_aug.builtin.memorised import Memory, Said, memory
 from llm_aug.builtin.reserved import reserved
-from llm_aug.builtin.specifications import specified
 from llm_aug.data import Prompt
 from llm_aug.prompt import prompts_folder
 from llm_aug.seeds import generator
-from llm_aug.text import quantities
 
 TALE = "The old keeper lights the lamp each night and writes the names of the passing ships in a small red book."
 
@@ -126,27 +124,6 @@ def test_the_same_seed_makes_the_same_lessons() -> None:
     rows = [film(number) for number in range(60)]
     first, second = (list(lessons.reading("extend")(rows, generator(3, "test"))) for _ in range(2))
     assert first == second
-
-
-# Things told by numbers.
-
-
-def test_a_text_gets_numbers_between_its_sentences_and_keeps_to_its_room(rng: np.random.Generator) -> None:
-    whole = f"{TALE} It stands by the sea. Few have seen it."
-    made = [specified("Lamp", whole, 400, rng) for _ in range(200)]
-    assert all(quantities(text) and len(text) <= 400 for _, text in made)
-    assert all(title.startswith("Lamp") for title, _ in made)
-    assert 40 < sum(title != "Lamp" for title, _ in made) < 120
-    assert sum(text.startswith(TALE) for _, text in made) > 50
-    assert len({text for _, text in made}) == 200
-
-
-def test_lessons_that_keep_every_number_are_taught_with_many(rng: np.random.Generator) -> None:
-    text = "The long tale of Ann begins in a quiet town. The kids often meet a huge, angry killer, and they escape."
-    found = list(lessons.rewriting("paraphrase")([film(number, text) for number in range(200)], rng))
-    told = [document for document in found if quantities(document.answer)]
-    assert 0.2 < len(told) / len(found) < 0.8
-    assert all(document.prompt and quantities(document.answer) <= quantities(document.prompt.user) for document in told)
 
 
 # Copies.

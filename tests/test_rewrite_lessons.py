@@ -113,13 +113,6 @@ def test_a_gist_has_every_name_and_number() -> None:
         ("The old man walks home (in 1944).", "The old man walks home (in 1944)."),
         ("He goes when she comes.", "He goes when she comes."),
         ("It is made for students, teachers, and artists.", "It is made for students, teachers, and artists."),
-        ("Two men flee from an impossible war into the old woods.", "Two men flee from a war."),
-        ("He finds an enormous eagle there.", "He finds an eagle there."),
-        ("He finds a hopeless old eagle there.", "He finds an old eagle there."),
-        ("A famous and rich man hides there.", "A famous and rich man hides there."),
-        ("The prison is on an island located in the bay.", "The prison is on an island located in the bay."),
-        ("The man who lives there is in the bay.", "The man who lives there is in the bay."),
-        ("The man lives quite alone in a house in Oslo.", "The man lives alone in a house in Oslo."),
     ],
 )
 def test_what_holds_no_name_and_no_number_is_pruned(sentence: str, short: str) -> None:

@@ -20,7 +20,7 @@ from llm_aug.tasks.rewrite_styles import STYLES, fault
 Row = dict[str, Any]
 Facts = list[tuple[str, str]]
 
-ANSWER_CHARACTERS = 640  # about 180 tokens: twice, with the facts, they fill a row
+ANSWER_CHARACTERS = 480  # about 120 tokens
 FEWEST_CHARACTERS = 20
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<! [A-Z]\.)\s+(?=[A-Z\"'(])")  # not after an initial: "Alfred E. Green"
 

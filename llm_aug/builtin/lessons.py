@@ -15,7 +15,6 @@ import pandas as pd
 
 from llm_aug.builtin import examples
 from llm_aug.builtin.examples import ANSWER_CHARACTERS, Document, Row, cut
-from llm_aug.builtin.specifications import specified
 from llm_aug.data import Dataset, tidy_interactions, tidy_items
 from llm_aug.tasks import load_task
 from llm_aug.tasks.judge import Judge
@@ -25,7 +24,6 @@ SHELF = 1500  # items of one catalogue: closed sets, tags and users are of a she
 FEWEST = 20  # items that bear users
 USERS_PER_ITEM, LIKED, DISLIKED, ASKED = 0.4, (7, 13), 3, 2
 SECOND_RULE = 0.4  # of the users have one
-SPECIFIED = 0.35  # of the items whose text is rewritten are told by numbers too
 DAY = 86_400
 REWRITING = ("describe", "paraphrase", "expand", "condense", "trim", "swap", "fuse", "attributes")
 READING = {
@@ -57,14 +55,12 @@ def told_about(row: Row) -> tuple[str, str]:
     return title.strip(), text.strip()
 
 
-def item(row: Row, name: str, rng: np.random.Generator, numbers: float = 0.0) -> dict[str, str] | None:
-    """A row of the catalogue; None where no whole sentence fits. numbers: chance that it is told by some more."""
+def item(row: Row, name: str) -> dict[str, str] | None:
+    """A row of the catalogue; None where no whole sentence fits."""
     title, text = told_about(row)
     text = cut(text.replace("\n", " "), ANSWER_CHARACTERS)
     if not title or len(title) > 80 or not text or not is_whole(text):
         return None
-    if rng.random() < numbers:
-        title, text = specified(title, text, ANSWER_CHARACTERS, rng)
     attributes = {key: value for key, value in (row.get("attrs") or {}).items() if key not in {"title", *_PRIVATE}}
     columns = {
         key: "|".join(map(str, value[:4])) if isinstance(value, list) else str(value)
@@ -74,10 +70,9 @@ def item(row: Row, name: str, rng: np.random.Generator, numbers: float = 0.0) ->
 
 
 def shelves(rows: Sequence[Row], rng: np.random.Generator, users: bool) -> Iterator[Shelf]:
-    """All rows that make an item, SHELF at a time; without users, some are told by numbers."""
+    """All rows that make an item, SHELF at a time."""
     for start in range(0, len(rows), SHELF):
-        some = enumerate(rows[start : start + SHELF])
-        found = [item(row, f"i{place}", rng, 0.0 if users else SPECIFIED) for place, row in some]
+        found = [item(row, f"i{place}") for place, row in enumerate(rows[start : start + SHELF])]
         items = tidy_items(pd.DataFrame([one for one in found if one is not None]).fillna("")) if any(found) else None
         if items is None:
             continue

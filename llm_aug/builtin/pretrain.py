@@ -24,7 +24,7 @@ import torch
 from accelerate import Accelerator
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from llm_aug.builtin import assess, copying, corpus, examples, lessons, measure, packing, specifications, training
+from llm_aug.builtin import assess, copying, corpus, measure, packing, training
 from llm_aug.builtin.card import Build, model_card
 from llm_aug.builtin.examples import Document
 from llm_aug.builtin.packing import Rows, encode, pack
@@ -81,8 +81,7 @@ def work_folder(work: Path, corpus_folder: Path, recipe: Recipe) -> Path:
     wordings = [load_template(task, style).hash for task, style in corpus.TEMPLATES]
     mixed = [corpus.PROSE, str(corpus.TASKS), packing.PROMPT_WEIGHT, packing.TEXT_WEIGHT, packing.VERDICT_WEIGHT]
     mixed += [copying.SHARPNESS, copying.EMBEDDING, copying.MATCH, copying.BEFORE, copying.COPY]
-    mixed += [*copying.DISTANCES, copying.FINDERS, copying.ROPE_THETA, copying.SLOW, copying.TOLD]
-    mixed += [lessons.SPECIFIED, specifications.MOST, examples.ANSWER_CHARACTERS]
+    mixed += [*copying.DISTANCES, copying.FINDERS, copying.ROPE_THETA]
     folder = work / fingerprint([asdict(recipe), mixed, files, wordings])
     folder.mkdir(parents=True, exist_ok=True)
     return folder

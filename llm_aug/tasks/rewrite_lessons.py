@@ -29,22 +29,7 @@ _TAIL = re.compile(  # the last clause of a sentence
     r",? (?:while|when|until|because|so that)\b[^,;:]*(?=[.!?]$)"
     r"|, (?:who|which|where|before|after|[a-z]+ing|(?:and|but|as|so) (?:he|she|it|they|we|you))\b[^,;:]*(?=[.!?]$)"
 )
-_WHERE = (
-    "in|on|at|with|within|inside|from|during|for|over|under|across|through|after|before|among|between|against|into|by"
-)
-_PHRASE = re.compile(rf"^(?P<head>.*[^\W\d_]) (?:{_WHERE}) [^,;:()]*(?=[.!?]$)")  # from the last of these words on
-_LEANING = frozenset(
-    words(
-        f"{_WHERE} a an and are as be been is not of only or so than that the to was were which who".replace("|", " ")
-    )
-)
-_ADJECTIVE = re.compile(
-    r"\b(?P<before>[Aa]n?|the|his|her|their|its) \w+(?:ous|ful|less|ical|istic|ative|ible|fying) "
-    r"(?!and |or |but )(?=(?P<next>[a-z]))"
-)
 HEAD = 5  # words that stay before a clause that goes
-TAIL = 7  # words of a phrase that goes, at most
-FEWER = 2  # words that a gist is shorter by, at least
 SHORTEST = 10  # words of a gist: no catalogue's shortest descriptions need be longer to pass the filter
 
 Lesson = Callable[[str, Facts, np.random.Generator], tuple[str, str]]
@@ -87,7 +72,7 @@ def synonymous(text: str, facts: Facts, rng: np.random.Generator) -> tuple[str, 
 def condensed(text: str, facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
     """A text and its gist; a text without anything to spare is made longer first."""
     short = " ".join(pruned(sentence) for sentence in gist(text))
-    is_gist = SHORTEST <= len(short.split()) <= len(text.split()) - FEWER
+    is_gist = is_changed(text, short) and len(short.split()) >= SHORTEST
     return (text, short) if is_gist else trimmed(text, facts, rng)
 
 
@@ -126,32 +111,13 @@ def _claims(sentence: str) -> set[object]:
 
 
 def pruned(sentence: str) -> str:
-    """Without asides, light adverbs, colouring adjectives and its last clause or phrase.
-
-    What holds a name or a number stays.
-    """
+    """Without asides, light adverbs and its last clause, where these hold no name and no number."""
     short = _ASIDE.sub(lambda found: found[0] if _tells(found[0]) else "", sentence)
     short = " ".join(word for word in short.split() if word not in _LIGHT_WORDS)
-    short = _ADJECTIVE.sub(_article, short)
     tail = _TAIL.search(short)
     if tail and not _tells(tail[0]) and len(short[: tail.start()].split()) >= HEAD:
-        return short[: tail.start()] + short[tail.end() :]
-    phrase = _PHRASE.match(short)
-    return phrase["head"] + short[phrase.end() :] if phrase and _is_spare(phrase) else short
-
-
-def _article(found: re.Match[str]) -> str:
-    before = found["before"]
-    if before.lower() in ("a", "an"):
-        before = before[0] + "n" * (found["next"] in "aeiou")
-    return f"{before} "
-
-
-def _is_spare(phrase: re.Match[str]) -> bool:
-    """Whether a sentence can do without its last phrase."""
-    head, tail = phrase["head"].split(), phrase[0][len(phrase["head"]) :]
-    leans = head[-1] in _LEANING or head[-1].endswith("ed")  # located in ...
-    return len(head) >= HEAD and len(tail.split()) <= TAIL and not leans and not _tells(tail)
+        short = short[: tail.start()] + short[tail.end() :]
+    return short
 
 
 def _tells(part: str) -> bool:
