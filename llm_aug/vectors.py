@@ -32,6 +32,7 @@ from llm_aug.text import encodable
 LOG = logging.getLogger(__name__)
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LONGEST = 32_768  # characters: no encoder here reads further, and tokenizing 10 MB to keep 256 tokens is a waste
+BATCH = 32  # texts that a model reads at once: what sentence-transformers takes unasked
 SHARD = 4096  # texts per cache shard: at 36 product texts a second a kill loses two minutes at most
 
 
@@ -61,10 +62,27 @@ class SentenceEncoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         if self.model is None:
             self.model = load_sentence_model(self.source, self.dtype)
-        cleaned = _clean(texts)
-        vectors = self.model.encode(cleaned or [""], batch_size=32, show_progress_bar=False)  # sorts by length itself
+        cleaned = _clean(texts) or [""]
+        order = np.argsort(_lengths(self.model, cleaned), kind="stable")[::-1]
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        found = [self.model.encode([cleaned[row] for row in rows], show_progress_bar=False) for rows in batches]
+        vectors = np.concatenate(found)[np.argsort(order)]
         filled = np.array([bool(text) for text in cleaned], dtype=bool)
-        return unit(vectors[: len(texts)] * filled[:, None])
+        return unit((vectors * filled[:, None])[: len(texts)])
+
+
+def _lengths(model: Any, texts: Sequence[str]) -> list[int]:
+    """In tokens, as far as the model reads, or in letters where its tokenizer is none of transformers'.
+
+    The library sorts by letters, whose batches of product texts are a sixth padding.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    tokenizer, limit = getattr(model, "tokenizer", None), model.max_seq_length
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        return [len(text) for text in texts]
+    read = tokenizer(list(texts), truncation=limit is not None, max_length=limit, verbose=False)
+    return [len(ids) for ids in read["input_ids"]]
 
 
 def load_sentence_model(source: str, dtype: str) -> Any:

@@ -10,10 +10,25 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import PreTrainedTokenizerFast
 
 from llm_aug import vectors
 from llm_aug.errors import InputError, Unavailable
-from llm_aug.vectors import Cached, Index, Vectors, finite, fit_tfidf, load_encoder, nearest, unit
+from llm_aug.vectors import (
+    BATCH,
+    Cached,
+    Index,
+    SentenceEncoder,
+    Vectors,
+    finite,
+    fit_tfidf,
+    load_encoder,
+    nearest,
+    unit,
+)
 
 FRUITS = ["red apple", "green apple", "fast red car", "slow green train"]
 
@@ -252,3 +267,30 @@ def test_minilm_knows_what_an_apple_is() -> None:
     assert finite(base).tolist() == [True, True, False]
     _, rows = nearest(encoder.encode(["apple", "car"]), base[:2], 1)
     assert rows.tolist() == [[0], [1]]
+
+
+class Reading:
+    """A model that reads words of a tokenizer; a text's vector is its letters, of no length. read: words per batch."""
+
+    max_seq_length = 8
+
+    def __init__(self) -> None:
+        words = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+        words.pre_tokenizer = WhitespaceSplit()
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="[UNK]")
+        self.read: list[list[int]] = []
+
+    def encode(self, texts: list[str], show_progress_bar: bool) -> Vectors:
+        self.read.append([min(len(text.split()), self.max_seq_length) for text in texts])
+        return np.array([[len(text), 1] for text in texts], np.float32)
+
+
+def test_texts_are_read_with_those_of_as_many_tokens_and_answered_in_their_order() -> None:
+    texts = [("ab " * (number % 11 + 1)).strip() * (1 + number % 2) for number in range(100)] + ["", "x" * 500]
+    model = Reading()
+    found = SentenceEncoder("reading", "reading", "float32", model).encode(texts)
+    assert np.allclose(found, unit(np.array([[len(text), bool(text)] for text in texts])))
+    assert [len(batch) for batch in model.read] == [BATCH, BATCH, BATCH, len(texts) - 3 * BATCH]
+    read = [words for batch in model.read for words in batch]
+    assert read == sorted(read, reverse=True)
+    assert SentenceEncoder("reading", "reading", "float32", model).encode([]).shape == (0, 2)
