@@ -1,10 +1,12 @@
 """The whole filter against the encoding of every text: python -m eval.bench.cascade
 
 Rewrites by rule of the office catalogue, of which 30 % repeat another one or a description in case, spacing or Unicode
-form. Both sides start with the catalogue's vectors in the cache, and with none of the texts'. cheap_ms: of the steps
-that encode nothing, per text; once_s: what a run of one text takes, hence what a run costs once, which is not in
-cheap_ms. projected: the ratio at another number of texts, see `projected`; of measured parts, not itself measured.
---sample N: encoding is timed on N of the texts before each cascade and on N others after it, instead of on all.
+form. All sides start with the catalogue's vectors in the cache, and with none of the texts'. Every text is encoded as
+its library does it unasked, which for sentences sorts by letters, and as the cascade does it, by tokens (`sorted`).
+cheap_ms: of the steps that encode nothing, per text; once_s: what a run of one text takes, hence what a run costs
+once, which is not in cheap_ms. projected: the ratios at another number of texts, see `projected`; of measured parts,
+not measured themselves. --sample N: encoding is timed on some N of the texts before each cascade and on as many others
+after it, instead of on all: on whole batches of all the texts by length, so that they are padded as those are.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import shutil
 import tempfile
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
 
 from eval.bench.report import Side, show, start
 from llm_aug import filters, seeds
@@ -24,10 +29,11 @@ from llm_aug.data import Dataset, Sample, read_dataset
 from llm_aug.errors import InputError
 from llm_aug.filters.reference import Reference
 from llm_aug.text import sentences
-from llm_aug.vectors import Cached, Encoder, Vectors, load_encoder
+from llm_aug.vectors import BATCH, Cached, Encoder, SentenceEncoder, Vectors, load_encoder
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "amazon-office"
 REPEATED = 0.3
+Encode = Callable[[list[str]], object]
 
 
 def rewrites(dataset: Dataset, count: int, seed: int) -> list[Sample]:
@@ -52,10 +58,28 @@ def rewrites(dataset: Dataset, count: int, seed: int) -> list[Sample]:
     return [samples[place] for place in rng.permutation(count)]
 
 
-def encoded(samples: list[Sample], encoder: Encoder) -> float:
-    """Seconds."""
+def drawn(texts: Sequence[str], count: int) -> tuple[list[str], list[str]]:
+    """Twice some `count` of the texts, none in both: batches of all of them by length, evenly spread."""
+    ordered = sorted(texts, key=len)
+    parts = [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
+    places = np.unique(np.linspace(0, len(parts) - 1, 2 * max(1, round(count / BATCH))).astype(int))
+    first, then = ([text for place in places[half::2] for text in parts[place]] for half in (0, 1))
+    return first, then
+
+
+def plainly(encoder: Encoder) -> Encode:
+    """What the encoder's library does with a list of texts."""
+    return encoder.model.encode if isinstance(encoder, SentenceEncoder) else encoder.encode
+
+
+def seconds_of(ways: Iterable[Encode], texts: list[str]) -> NDArray[np.float64]:
+    """[ways]"""
+    return np.array([_seconds(way, texts) if texts else 0.0 for way in ways])
+
+
+def _seconds(encode: Encode, texts: list[str]) -> float:
     started = time.perf_counter()
-    encoder.encode([sample.text or "" for sample in samples])
+    encode(texts)
     return time.perf_counter() - started
 
 
@@ -102,13 +126,14 @@ def cheap(run: Run, once: Run, texts: int) -> float:
     return ((run.seconds - run.encoding) - (once.seconds - once.encoding)) / texts
 
 
-def projected(every: float, run: Run, once: Run, texts: int, at: int) -> float:
-    """at T / (O + at (s T + c)): T = every, seconds to encode a text; O a run of one; s the share encoded; c cheap.
+def projected(every: float, own: float, run: Run, once: Run, texts: int, at: int) -> float:
+    """at E / (O + at (s T + c)): seconds to encode a text, E on the other side and T in the cascade; O a run of one;
+    s the share encoded; c cheap.
 
     It takes the cost of a text to be the same at any number of them.
     """
     share = (run.encoded - once.encoded) / texts
-    return at * every / (once.seconds + at * (share * every + cheap(run, once, texts)))
+    return at * every / (once.seconds + at * (share * own + cheap(run, once, texts)))
 
 
 def main(
@@ -129,31 +154,39 @@ def main(
     described = whole.items[whole.items["description"].str.strip() != ""].head(items).reset_index(drop=True)
     dataset = Dataset(described, whole.interactions[whole.interactions["item_id"].isin(described["item_id"])])
     samples = rewrites(dataset, texts, seed)
+    texts_of = [sample.text or "" for sample in samples]
     model = load_encoder(encoder)
-    model.encode([sample.text or "" for sample in samples[:32]])
-    whole_cascade, every_text = Side("whole cascade", []), Side("encode every text", [])
+    model.encode(texts_of[:BATCH])
+    ways = {"encode every text": plainly(model), "encode every text, sorted": model.encode}
+    whole_cascade, *others = (Side(name, []) for name in ("whole cascade", *ways))
     runs: list[Run] = []
-    first, *then = [samples[:sample], samples[-sample:]] if sample else [samples]
+    before, after = drawn(texts_of, sample) if sample else (texts_of, [])
     with tempfile.TemporaryDirectory() as folder:
         catalogue = Reference(dataset, Cached(model, Path(folder)))
         catalogue.encode([*catalogue.descriptions, *catalogue.sources, *catalogue.facts])
         once = filtered(samples[:1], dataset, model, Path(folder))
         for _ in range(repeats):
-            seconds = encoded(first, model)
+            seconds = seconds_of(ways.values(), before)
             runs.append(filtered(samples, dataset, model, Path(folder)))
             whole_cascade.values.append(texts / runs[-1].seconds)
-            seconds += sum(encoded(part, model) for part in then)
-            every_text.values.append(sum(map(len, [first, *then])) / seconds)
-    ratios = {"vs_encode_all": whole_cascade.over(every_text)}
+            seconds += seconds_of(ways.values(), after)
+            for side, spent in zip(others, seconds, strict=True):
+                side.values.append(len([*before, *after]) / spent)
+    every_text, in_order = others
+    ratios = {"vs_encode_all": whole_cascade.over(every_text), "vs_encode_all_sorted": whole_cascade.over(in_order)}
+    sides = dict(zip(ratios, others, strict=True))
     parts = {
         "encoded_share": round(runs[-1].encoded / texts, 4),
         "cheap_ms": round(median(1e3 * cheap(run, once, texts) for run in runs), 3),
         "once_s": round(once.seconds, 2),
-        "projected": {
-            str(at): round(median(projected(1 / every_text.middle, run, once, texts, at) for run in runs), 3)
+        f"projected_to_{at}": {
+            name: round(
+                median(projected(1 / side.middle, 1 / in_order.middle, run, once, texts, at) for run in runs), 3
+            )
+            for name, side in sides.items()
         },
     }
-    show("texts a second", [whole_cascade, every_text], ratios, json, texts=texts, **parts, outcome=runs[-1].told)
+    show("texts a second", [whole_cascade, *others], ratios, json, texts=texts, **parts, outcome=runs[-1].told)
 
 
 if __name__ == "__main__":
