@@ -26,12 +26,23 @@ def calibrate(pseudo: pd.DataFrame, cold: pd.DataFrame, features: Sequence[str])
     No weight is negative: a score that argues against what it is meant to find is noise, and gets no say.
     With labels of one kind only (a tiny catalogue) there is nothing to fit: the first feature, squashed, stands in.
     """
-    if pseudo["label"].nunique() < 2 or not len(cold):
-        return np.asarray(expit(cold[features[0]].to_numpy(dtype=float)))
-    known, asked = (frame[list(features)].to_numpy(dtype=float) for frame in (pseudo, cold))
+    slopes, intercept = _fitted(pseudo, features)
+    return np.asarray(expit(_rows(cold, features) @ slopes + intercept))
+
+
+def _fitted(pseudo: pd.DataFrame, features: Sequence[str]) -> tuple[Values, float]:
+    """Slopes, one per unit of a feature, and the intercept; the first feature alone where nothing can be fitted."""
+    if pseudo["label"].nunique() < 2:
+        return np.eye(len(features))[0], 0.0
+    known = _rows(pseudo, features)
     centre, spread = known.mean(axis=0), np.maximum(known.std(axis=0), 1e-9)
-    *slopes, intercept = _fit((known - centre) / spread, pseudo["label"].to_numpy(dtype=float))
-    return np.asarray(expit((asked - centre) / spread @ np.array(slopes) + intercept))
+    *fitted, intercept = _fit((known - centre) / spread, pseudo["label"].to_numpy(dtype=float))
+    slopes = np.array(fitted) / spread
+    return slopes, float(intercept - centre @ slopes)
+
+
+def _rows(pairs: pd.DataFrame, features: Sequence[str]) -> Values:
+    return np.asarray(pairs[list(features)], dtype=float)
 
 
 def _fit(rows: Values, labels: Values) -> Values:
@@ -48,14 +59,18 @@ def _fit(rows: Values, labels: Values) -> Values:
     return np.asarray(minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds).x)
 
 
-def held_out_probability(pseudo: pd.DataFrame, features: Sequence[str]) -> Values:
-    """As `calibrate`, each pseudo-cold item's pairs by a model that was fitted on other items: [len(pseudo)]."""
+def held_out_odds(pseudo: pd.DataFrame, features: Sequence[str]) -> Values:
+    """Log-odds as of `calibrate` but for the intercept, each pseudo-cold item's pairs by a fit on other items.
+
+    [len(pseudo)]. Every fold has an intercept of its own, the lower the more true pairs its items have, since those are
+    what the fit did not see: inside a user's list it would order items of several folds by that, and backwards.
+    """
     folds = min(5, pseudo["item_id"].nunique())
     found = np.full(len(pseudo), np.nan)
     if folds < 2:
         return found
     for fit, rest in GroupKFold(folds).split(pseudo, groups=pseudo["item_id"]):
-        found[rest] = calibrate(pseudo.iloc[fit], pseudo.iloc[rest], features)
+        found[rest] = _rows(pseudo.iloc[rest], features) @ _fitted(pseudo.iloc[fit], features)[0]
     return found
 
 

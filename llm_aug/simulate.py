@@ -27,7 +27,7 @@ from llm_aug.data import Dataset, Example, Origin, Pair, Prompt, Reject, Sample
 from llm_aug.errors import InputError, LlmAugError, ShortOfTarget, did_you_mean
 from llm_aug.files import write_json
 from llm_aug.generate import dataset_hash
-from llm_aug.grade import auc_in_lists, calibrate, choose, held_out_probability, weights
+from llm_aug.grade import auc_in_lists, calibrate, choose, held_out_odds, weights
 from llm_aug.progress import Meter
 from llm_aug.results import write_results
 from llm_aug.tasks.judge import NO_SCORE, Judge, Question, log_odds, score, stored
@@ -245,7 +245,7 @@ def _key(*parts: str) -> str:
 def _auc(pseudo: pd.DataFrame, features: Sequence[str]) -> dict[str, float]:
     found = {"funnel": auc_in_lists(pseudo, "preference")}
     if "judge" in features:
-        both = pseudo.assign(both=held_out_probability(pseudo, features)).dropna(subset=["both"])
+        both = pseudo.assign(both=held_out_odds(pseudo, features)).dropna(subset=["both"])
         found |= {"judge": auc_in_lists(pseudo, "judge"), "both": auc_in_lists(both, "both")}
     return found
 

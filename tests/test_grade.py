@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_aug.grade import FLOOR, auc_in_lists, calibrate, choose, held_out_probability, weights
+from llm_aug.grade import FLOOR, auc_in_lists, calibrate, choose, held_out_odds, weights
 
 
 def table(rows: str, columns: str = "user_id item_id probability") -> pd.DataFrame:
@@ -62,18 +62,28 @@ def test_nothing_to_calibrate() -> None:
     assert calibrate(pseudo(), pseudo().iloc[:0], ["judge"]).shape == (0,)
 
 
-def test_an_items_probability_comes_from_other_items() -> None:
+def test_an_items_odds_come_from_other_items() -> None:
     frame = pseudo()
-    before = held_out_probability(frame, ["judge"])
+    before = held_out_odds(frame, ["judge"])
     mine = (frame["item_id"] == "i3").to_numpy()
     turned = frame.assign(label=np.where(mine, ~frame["label"], frame["label"]))
-    after = held_out_probability(turned, ["judge"])
+    after = held_out_odds(turned, ["judge"])
     np.testing.assert_array_equal(before[mine], after[mine])
     assert (before[~mine] != after[~mine]).sum() > 200
 
 
+def test_a_score_held_out_orders_a_users_list_as_it_does_itself() -> None:
+    """Items differ in how many users like them, which each fold's intercept knows of the others alone."""
+    frame = pseudo(items=20)
+    liked = frame["item_id"].str[1:].astype(int) / 20
+    frame = frame.assign(label=np.random.default_rng(1).random(len(frame)) < liked)
+    frame["judge"] = frame["label"] + np.random.default_rng(2).standard_normal(len(frame))
+    folded = frame.assign(held_out=held_out_odds(frame, ["judge"]))
+    assert auc_in_lists(folded, "held_out") == pytest.approx(auc_in_lists(frame, "judge"), abs=0.005)
+
+
 def test_one_item_alone_cannot_be_held_out() -> None:
-    assert np.isnan(held_out_probability(pseudo(items=1), ["judge"])).all()
+    assert np.isnan(held_out_odds(pseudo(items=1), ["judge"])).all()
 
 
 def test_auc_by_hand() -> None:

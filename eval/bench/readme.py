@@ -35,9 +35,7 @@ def judged(run: Path) -> str:
     found: list[dict[str, float]] = [
         read_json(path)["auc_in_pseudo_cold_lists"] for path in sorted(run.glob("seed-*/04-samples-llm/metrics.json"))
     ]
-    values = {
-        name: ", ".join(f"{one[name]:.3f}" for one in found if name in one) for name in ("funnel", "judge", "both")
-    }
+    values = {name: ", ".join(f"{one[name]:.3f}" for one in found if name in one) for name in ("funnel", "judge")}
     named = "; ".join(f"{name} {value}" for name, value in values.items() if value)
     return f"AUC inside the candidate lists of pseudo-cold items, per split: {named}.\n" if named else ""
 
