@@ -27,12 +27,13 @@ from llm_aug.neighbours import Vectors as Vectors
 from llm_aug.neighbours import finite as finite
 from llm_aug.neighbours import nearest as nearest
 from llm_aug.neighbours import unit as unit
-from llm_aug.text import encodable
+from llm_aug.sentence_encoder import BATCH as BATCH
+from llm_aug.sentence_encoder import SentenceEncoder as SentenceEncoder
+from llm_aug.sentence_encoder import load_sentence_model as load_sentence_model
+from llm_aug.sentence_encoder import readable
 
 LOG = logging.getLogger(__name__)
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-LONGEST = 32_768  # characters: no encoder here reads further, and tokenizing 10 MB to keep 256 tokens is a waste
-BATCH = 32  # texts that a model reads at once: what sentence-transformers takes unasked
 SHARD = 4096  # texts per cache shard: at 36 product texts a second a kill loses two minutes at most
 
 
@@ -43,64 +44,6 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit rows [len(texts), d]; zero for a text without content."""
-
-
-def _clean(texts: Sequence[str]) -> list[str]:
-    """Cut, stripped and without lone surrogates, which tokenizers refuse."""
-    return [encodable(text[:LONGEST]).strip() for text in texts]
-
-
-@dataclass
-class SentenceEncoder:
-    """A sentence-transformers model, loaded at the first text that has to be encoded."""
-
-    name: str
-    source: str
-    dtype: str
-    model: Any = None
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        if self.model is None:
-            self.model = load_sentence_model(self.source, self.dtype)
-        cleaned = _clean(texts) or [""]
-        order = np.argsort(_lengths(self.model, cleaned), kind="stable")[::-1]
-        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        found = [self.model.encode([cleaned[row] for row in rows], show_progress_bar=False) for rows in batches]
-        vectors = np.concatenate(found)[np.argsort(order)]
-        filled = np.array([bool(text) for text in cleaned], dtype=bool)
-        return unit((vectors * filled[:, None])[: len(texts)])
-
-
-def _lengths(model: Any, texts: Sequence[str]) -> list[int]:
-    """In tokens, as far as the model reads, or in letters where its tokenizer is none of transformers'.
-
-    The library sorts by letters, whose batches of product texts are a sixth padding.
-    """
-    from transformers import PreTrainedTokenizerBase
-
-    tokenizer, limit = getattr(model, "tokenizer", None), model.max_seq_length
-    if not isinstance(tokenizer, PreTrainedTokenizerBase):
-        return [len(text) for text in texts]
-    read = tokenizer(list(texts), truncation=limit is not None, max_length=limit, verbose=False)
-    return [len(ids) for ids in read["input_ids"]]
-
-
-def load_sentence_model(source: str, dtype: str) -> Any:
-    """Raises Unavailable."""
-    import torch
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # a bar belongs on a terminal only, and this one takes 0.1 s
-    try:
-        return SentenceTransformer(
-            source,
-            local_files_only=Path(source).is_dir(),
-            model_kwargs={"dtype": getattr(torch, dtype), "use_safetensors": True},
-        )
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise Unavailable(f"encoder {source!r} does not load ({reason}); check the name, or fetch it first") from error
 
 
 def _fast_dtype() -> str:
@@ -157,7 +100,7 @@ class StaticEncoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         if self.model is None:
             self.model = _load_static_model(self.source)
-        return unit(self.model.encode(_clean(texts) or [""], use_multiprocessing=False)[: len(texts)])
+        return unit(self.model.encode(readable(texts) or [""], use_multiprocessing=False)[: len(texts)])
 
 
 def _load_static_model(source: str) -> Any:
@@ -187,7 +130,7 @@ class LexicalEncoder:
     projection: Any = None
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        counts = self.vectorizer.transform(_clean(texts) or [""])  # scikit-learn refuses an empty list
+        counts = self.vectorizer.transform(readable(texts) or [""])  # scikit-learn refuses an empty list
         rows = counts.toarray() if self.projection is None else self.projection.transform(counts)
         return unit(rows[: len(texts)])
 
@@ -220,7 +163,7 @@ def fit_tfidf(texts: Sequence[str], dimensions: int = 256, seed: int = 0) -> Enc
 
     vectorizer = TfidfVectorizer(sublinear_tf=True, dtype=np.float32)
     try:
-        counts = vectorizer.fit_transform(_clean(texts))
+        counts = vectorizer.fit_transform(readable(texts))
     except ValueError as error:
         raise InputError(f"encoder 'tfidf' cannot be fitted on {len(texts)} texts without words: {error}") from error
     name = f"tfidf:{dimensions}@{fingerprint([dimensions, seed, *texts])}"

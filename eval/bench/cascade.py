@@ -36,6 +36,13 @@ REPEATED = 0.3
 Encode = Callable[[list[str]], object]
 
 
+def catalogue_of(data: Path, items: int) -> Dataset:
+    """The first items that have a description."""
+    whole = read_dataset(data)
+    described = whole.items[whole.items["description"].str.strip() != ""].head(items).reset_index(drop=True)
+    return Dataset(described, whole.interactions[whole.interactions["item_id"].isin(described["item_id"])])
+
+
 def rewrites(dataset: Dataset, count: int, seed: int) -> list[Sample]:
     """Words of an item's own description, drawn and shuffled by sentence; REPEATED of them repeat what went before."""
     rng = seeds.generator(seed, "bench", "cascade")
@@ -150,9 +157,7 @@ def main(
     """data: a prepared folder with descriptions, of which `items` are the catalogue; at: texts to project to."""
     if 2 * sample > texts:
         raise InputError(f"--sample {sample}: two samples that share no text are more than the {texts} texts")
-    whole = read_dataset(data)
-    described = whole.items[whole.items["description"].str.strip() != ""].head(items).reset_index(drop=True)
-    dataset = Dataset(described, whole.interactions[whole.interactions["item_id"].isin(described["item_id"])])
+    dataset = catalogue_of(data, items)
     samples = rewrites(dataset, texts, seed)
     texts_of = [sample.text or "" for sample in samples]
     model = load_encoder(encoder)
@@ -172,17 +177,15 @@ def main(
             seconds += seconds_of(ways.values(), after)
             for side, spent in zip(others, seconds, strict=True):
                 side.values.append(len([*before, *after]) / spent)
-    every_text, in_order = others
-    ratios = {"vs_encode_all": whole_cascade.over(every_text), "vs_encode_all_sorted": whole_cascade.over(in_order)}
-    sides = dict(zip(ratios, others, strict=True))
+    sides = dict(zip(("vs_encode_all", "vs_encode_all_sorted"), others, strict=True))
+    ratios = {name: whole_cascade.over(side) for name, side in sides.items()}
+    own = 1 / others[-1].middle
     parts = {
         "encoded_share": round(runs[-1].encoded / texts, 4),
         "cheap_ms": round(median(1e3 * cheap(run, once, texts) for run in runs), 3),
         "once_s": round(once.seconds, 2),
         f"projected_to_{at}": {
-            name: round(
-                median(projected(1 / side.middle, 1 / in_order.middle, run, once, texts, at) for run in runs), 3
-            )
+            name: round(median(projected(1 / side.middle, own, run, once, texts, at) for run in runs), 3)
             for name, side in sides.items()
         },
     }
